@@ -1,0 +1,197 @@
+"""The terminal: parse, call `commands`, print. A mistake costs a sentence, never a traceback."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kdsearch import __version__, catalogue
+from kdsearch.errors import KdsearchError
+
+_STORAGE = click.option(
+    "--storage",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    envvar="KDSEARCH_STORAGE",
+    help="Folder of teachers, signals, searches and the local MLflow store.",
+)
+_STUDY = click.argument("study", type=click.Path(dir_okay=False, path_type=Path))
+_SEARCH = click.argument("search", required=False)
+
+
+def _cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--max-concurrent",
+            type=click.IntRange(min=1),
+            help="Trials at once; else as many as fit.",
+        ),
+        click.option("--address", help="A Ray cluster to attach to; else RAY_ADDRESS, else local."),
+        _STORAGE,
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="kdsearch")
+def cli() -> None:
+    """Find the best knowledge-distillation objective for your teacher, student and data.
+
+    A study file names data, teacher, student and a search space in which the objective itself is a
+    dimension. Start with:
+
+    \b
+      kdsearch check search_spaces/digits.yaml     see the plan, or every mistake at once
+      kdsearch run search_spaces/digits.yaml       search, finals, leaderboard, report
+      kdsearch ui                                  look at every run in MLflow
+    """
+
+
+@cli.command()
+@_STUDY
+@_cluster_options
+@click.option(
+    "--fresh", is_flag=True, help="Start anew even if this study has an unfinished search."
+)
+def run(study: Path, **options: Any) -> None:
+    """Run STUDY from teacher to leaderboard; goes on where an unfinished run of it stopped."""
+    from kdsearch import commands
+
+    _finish(lambda console: commands.run(study, console=console, **options))
+
+
+@cli.command()
+@click.argument("study", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@_cluster_options
+def resume(study: Path | None, **options: Any) -> None:
+    """Go on with an unfinished search of STUDY, or with the latest one; nothing done is lost."""
+    from kdsearch import commands
+
+    _finish(lambda console: commands.resume(study, console=console, **options))
+
+
+@cli.command()
+@_STUDY
+def check(study: Path) -> None:
+    """Show the plan of STUDY, or all of its mistakes; starts nothing."""
+    from kdsearch import commands
+
+    click.echo("\n".join(commands.check(study)))
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(list(catalogue.FOLDERS)))
+def list_(what: str) -> None:
+    """List what a study can name: settings with their defaults, and what each is."""
+    folder, _ = catalogue.FOLDERS[what]
+    entries = [catalogue.describe(folder, name) for name in catalogue.names(folder)]
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        click.echo(f"{entry.name:{width}}  {entry.summary}")
+        if entry.settings:
+            click.echo(f"{'':{width}}  settings: {entry.settings}")
+
+
+@cli.command()
+@_SEARCH
+@click.option(
+    "--format",
+    type=click.Choice(["table", "csv", "json", "markdown"]),
+    default="table",
+    show_default=True,
+)
+@_STORAGE
+def leaderboard(search: str | None, format: str, storage: Path) -> None:
+    """Show the leaderboard of SEARCH, or of the latest one."""
+    from kdsearch import commands
+
+    shown = commands.leaderboard(commands.record(search, storage), format)
+    if isinstance(shown, str):
+        click.echo(shown, nl=False)
+    else:
+        _console().print(shown)
+
+
+@cli.command()
+@_SEARCH
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+)
+@_STORAGE
+def report(search: str | None, output: Path, storage: Path) -> None:
+    """Write the report of SEARCH, or of the latest one, as one HTML file."""
+    from kdsearch import commands
+
+    click.echo(commands.write_report(commands.record(search, storage), output))
+
+
+@cli.command()
+@_SEARCH
+@_STORAGE
+def sync(search: str | None, storage: Path) -> None:
+    """Write the journal of SEARCH, or of the latest one, to MLflow; doubles nothing."""
+    from kdsearch import commands
+
+    click.echo(f"MLflow at {commands.sync(search, storage)} is up to date.")
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@_STORAGE
+def ui(port: int, storage: Path) -> None:
+    """Open the MLflow UI on this machine's loopback address; Ctrl-C stops it."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(storage / 'mlflow.db').resolve()}"
+    if uri.startswith("http"):
+        click.echo(f"MLFLOW_TRACKING_URI is a server already: open {uri}.")
+        return
+    click.echo(f"MLflow on http://127.0.0.1:{port} - open an experiment, then the table's columns.")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    server = ["mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    os.execv(sys.executable, [sys.executable, "-m", *server, "--port", str(port), "--workers", "1"])
+
+
+def _finish(command: Callable[[Any], Any]) -> None:
+    """Run a search command, then print leaderboard, answer and account."""
+    from kdsearch import commands
+
+    console = _console()
+    record = command(console)
+    console.print(commands.leaderboard(record))
+    for line in commands.conclusion(record):
+        console.print(line, markup=False, highlight=False)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # A table must not lose columns where the terminal's width is not known.
+    return Console(width=None if sys.stdout.isatty() else 180, soft_wrap=False)
+
+
+def main() -> None:
+    """Entry point: kdsearch's own errors become one message and exit status 1."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        _interrupted()
+    except KeyboardInterrupt:
+        _interrupted()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KdsearchError as error:
+        click.echo(f"kdsearch: {error}", err=True)
+        sys.exit(1)
+
+
+def _interrupted() -> None:
+    click.echo("Stopped. What is done is kept: `kdsearch resume` goes on.", err=True)
+    sys.exit(130)

@@ -1,0 +1,170 @@
+"""What the terminal can do, as library calls: each command of `kdsearch` is one of these.
+
+from kdsearch import commands
+record = commands.run("search_spaces/digits.yaml")
+print(commands.leaderboard(record, "markdown"))
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from kdsearch.errors import SearchError
+from kdsearch.progress import Display
+from kdsearch.reporting import html
+from kdsearch.reporting.account import account
+from kdsearch.reporting.leaderboard import HEADINGS, as_csv, as_json, as_markdown, cells
+from kdsearch.reporting.leaderboard import leaderboard as rows_of
+from kdsearch.search import storage as store
+from kdsearch.search.study import Study
+from kdsearch.teachers.store import write_atomically
+from kdsearch.tracking import Journal, Record
+from kdsearch.tracking import mlflow as tracking
+
+
+def run(
+    study: Study | str | Path,
+    storage: Path = store.DEFAULT,
+    address: str | None = None,
+    max_concurrent: int | None = None,
+    fresh: bool = False,
+    console: Console | None = None,
+) -> Record:
+    """Run a study to its leaderboard, or go on with its unfinished search.
+
+    Args:
+        study: a study, or the path of its file.
+        storage: folder of teachers, signals, searches and the local MLflow store.
+        address: a Ray cluster; else RAY_ADDRESS; else Ray is started on this machine.
+        max_concurrent: trials at once; else the study's; else as many as the cluster holds.
+        fresh: start a new search even if this study has an unfinished one.
+        console: where progress is shown; None shows nothing.
+
+    Raises:
+        KdsearchError: the study, the cluster or the storage does not allow it; see `errors`.
+        KeyboardInterrupt: Ctrl-C; what is done is kept and `run` or `resume` goes on.
+    """
+    study = study if isinstance(study, Study) else Study.load(study)
+    return _go(
+        study, store.folder_for(study, storage, fresh), storage, address, max_concurrent, console
+    )
+
+
+def resume(
+    study: Study | str | Path | None = None,
+    storage: Path = store.DEFAULT,
+    address: str | None = None,
+    max_concurrent: int | None = None,
+    console: Console | None = None,
+) -> Record:
+    """Go on with an unfinished search: the study's, or the one that wrote last.
+
+    Raises:
+        SearchError: there is none.
+    """
+    if study is None:
+        folder = store.unfinished(storage)
+        study = store.study_of(folder)
+    else:
+        study = study if isinstance(study, Study) else Study.load(study)
+        folder = store.unfinished(storage, study)
+    return _go(study, folder, storage, address, max_concurrent, console)
+
+
+def _go(
+    study: Study,
+    folder: Path,
+    storage: Path,
+    address: str | None,
+    max_concurrent: int | None,
+    console: Console | None,
+) -> Record:
+    from kdsearch.search.cluster import connected  # Ray takes seconds to import
+    from kdsearch.search.runner import Run
+
+    search = Run(study, folder, storage)
+    past = store.record_of(folder)
+    display = Display(console or Console(quiet=True), past)
+    uri = tracking.tracking_uri(storage, study.tracking.uri)
+    with store.held(folder):
+        display.say(f"{'Going on with' if past.header else 'Starting'} {folder.name} in {storage}.")
+        with connected(study.resources, address, max_concurrent) as cluster:
+            follower = tracking.MlflowFollower(search.journal, uri, storage / "mlartifacts")
+            follower.start()
+            search.journal.listen(display)
+            try:
+                with display:
+                    record = search.go(cluster, display.say)
+                write_report(record, folder / "report.html")
+            finally:
+                problem = follower.stop(folder / "report.html")
+    if problem:
+        display.say(
+            f"MLflow at {uri} could not be written ({problem}). Nothing is lost: the journal has"
+            " everything, and `kdsearch sync` writes it to MLflow once it answers."
+        )
+    return record
+
+
+def check(study: Study | str | Path) -> list[str]:
+    """The plan of a study, in lines; nothing is started.
+
+    Raises:
+        StudyError: all mistakes of the file.
+    """
+    from kdsearch.search.plan import plan  # Ray takes seconds to import
+
+    return plan(study if isinstance(study, Study) else Study.load(study))
+
+
+def record(search: str | None = None, storage: Path = store.DEFAULT) -> Record:
+    """The record of a search by the name of its folder; the one that wrote last if None.
+
+    Raises:
+        SearchError: there is none.
+    """
+    return store.record_of(store.named(storage, search))
+
+
+def leaderboard(of: Record, format: str = "table") -> str | Table:
+    """A record's leaderboard as a terminal table, CSV, JSON or Markdown.
+
+    Raises:
+        SearchError: no final has ended yet.
+    """
+    rows = rows_of(of)
+    if not rows:
+        raise SearchError(
+            f"a leaderboard needs finals, but {of.header.get('name', 'this search')} has none yet."
+            " Go on with `kdsearch resume`."
+        )
+    if format != "table":
+        return {"csv": as_csv, "json": as_json, "markdown": as_markdown}[format](rows)
+    study = of.header["study"]
+    table = Table(title=study["question"] or study["name"], title_justify="left")
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if number in (1, 2) else "right")
+    for row in rows:
+        table.add_row(*cells(row))
+    return table
+
+
+def conclusion(of: Record) -> list[str]:
+    """The answer and the account of a finished record, in sentences."""
+    return [html.answer(of), *account(of).lines()]
+
+
+def write_report(of: Record, output: Path) -> Path:
+    """Write the HTML report of a record; returns its path."""
+    write_atomically(output, html.report(of).encode())
+    return output
+
+
+def sync(search: str | None = None, storage: Path = store.DEFAULT) -> str:
+    """Write a search's whole journal to MLflow, doubling nothing; returns the tracking URI."""
+    folder = store.named(storage, search)
+    uri = tracking.tracking_uri(storage, store.study_of(folder).tracking.uri)
+    journal = Journal(folder / "journal.jsonl")
+    tracking.sync(journal, uri, storage / "mlartifacts", folder / "report.html")
+    return uri

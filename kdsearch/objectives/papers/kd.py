@@ -1,0 +1,20 @@
+"""Hinton's distillation: KL between both softmaxes at one temperature, scaled by its square.
+
+Hinton, Vinyals, Dean 2015 (arXiv 1503.02531). Defaults: the field's standard since CRD
+(arXiv 1910.10699), temperature 4 and lambda 0.9.
+"""
+
+from kdsearch.objectives.balance import Balance
+from kdsearch.objectives.divergences import KL
+from kdsearch.objectives.objective import Objective
+from kdsearch.objectives.transforms import Temperature
+
+
+def objective(temperature: float = 4.0, lam: float = 0.9) -> Objective:
+    tempered = Temperature(temperature=temperature)
+    return Objective(
+        teacher=tempered,
+        student=tempered,
+        divergence=KL(),
+        balance=Balance.convex(lam, scale=temperature**2),
+    )

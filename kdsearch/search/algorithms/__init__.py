@@ -1,0 +1,1 @@
+"""Search algorithms: `build(space, seed, **settings)` returns an Optuna sampler."""

@@ -1,0 +1,141 @@
+"""Jobs: the trainings of a stage, asked for one at a time.
+
+The search asks its proposals, the finals a fixed list. Both answer with a `Job`, hear how it goes,
+and can be brought to where a journal stopped: what ended stays ended, what was under way is handed
+out again first, from its last checkpoint if it has one.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from kdsearch.errors import SearchError
+from kdsearch.objectives import family
+from kdsearch.search.proposals import Proposals
+from kdsearch.search.study import Study
+from kdsearch.tracking import Event, TrialRecord
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training to run: its name in the journal, what it is, and where it goes on."""
+
+    id: str
+    kind: str
+    family: str
+    origin: str
+    experiment: dict[str, Any]
+    row: str = ""
+    checkpoint: str | None = None
+    past: list[Event] = field(default_factory=list)
+
+    def resumed(self, trial: TrialRecord) -> "Job":
+        """The same job, going on from the trial's last checkpoint."""
+        if trial.checkpoint is None:
+            return self
+        epoch = trial.checkpoint["epoch"]
+        return Job(
+            **{**vars(self), "checkpoint": trial.checkpoint["path"], "past": trial.epochs[:epoch]}
+        )
+
+
+class Jobs(Protocol):
+    """What a stage asks and tells."""
+
+    def ask(self) -> Job | None:
+        """The next job; None when there is no further one."""
+
+    def report(self, job: Job, epoch: int, accuracy: float) -> None:
+        """An epoch of a job that goes on."""
+
+    def tell(self, job: Job, status: str, accuracy: float | None) -> None:
+        """How a job ended."""
+
+
+class SearchJobs:
+    """The search's jobs: proposals made into experiments, `total` of them."""
+
+    def __init__(self, study: Study, proposals: Proposals, total: int) -> None:
+        self._study, self._proposals, self._total = study, proposals, total
+        self._numbers: dict[str, int] = {}
+        self._again: deque[Job] = deque()
+
+    def ask(self) -> Job | None:
+        if self._again:
+            return self._again.popleft()
+        if len(self._numbers) >= self._total:
+            return None
+        proposal = self._proposals.ask()
+        if proposal is None:
+            return None
+        job = Job(
+            id=f"t{proposal.number:04d}",
+            kind="trial",
+            family=family(proposal.drawn["objective"]),
+            origin=proposal.origin,
+            experiment=self._study.assembled(proposal.drawn),
+        )
+        self._numbers[job.id] = proposal.number
+        return job
+
+    def report(self, job: Job, epoch: int, accuracy: float) -> None:
+        self._proposals.report(self._numbers[job.id], epoch, accuracy)
+
+    def tell(self, job: Job, status: str, accuracy: float | None) -> None:
+        self._proposals.tell(self._numbers[job.id], status, accuracy)
+
+    def replay(self, events: Iterable[Event], trials: dict[str, TrialRecord]) -> None:
+        """Ask, report and tell again what a journal holds, in its order.
+
+        Raises:
+            SearchError: the proposals differ from the journal's, as after an upgrade of Optuna.
+        """
+        running: dict[str, Job] = {}
+        seen: dict[str, int] = {}
+        for event in events:
+            name = event.get("id", "")
+            if event["event"] == "trial" and event["kind"] == "trial":
+                job = self.ask()
+                if job is None or (job.id, job.experiment) != (name, event["experiment"]):
+                    raise SearchError(
+                        f"a continued search must propose what its journal holds, but {name}"
+                        " would now be another point. The code, Optuna or the study's algorithm"
+                        " has changed: start anew with `kdsearch run --fresh`."
+                    )
+                running[name] = job
+            elif event["event"] == "epoch" and name in running:
+                ends_next = trials[name].status != "running" and event is trials[name].epochs[-1]
+                if event["epoch"] == seen.get(name, 0) + 1 and not ends_next:
+                    self.report(running[name], event["epoch"], event["accuracy"])
+                seen[name] = event["epoch"]
+            elif event["event"] == "end" and name in running:
+                trial = trials[name]
+                self.tell(running.pop(name), trial.status, trial.accuracy)
+        self._again.extend(job.resumed(trials[name]) for name, job in running.items())
+
+
+class FinalJobs:
+    """The finals' jobs: a fixed list, without those that have ended."""
+
+    def __init__(self, jobs: Iterable[Job], trials: dict[str, TrialRecord]) -> None:
+        def ended(job: Job) -> bool:
+            return job.id in trials and trials[job.id].status != "running"
+
+        self._jobs = deque(
+            job.resumed(trials[job.id]) if job.id in trials else job
+            for job in jobs
+            if not ended(job)
+        )
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def ask(self) -> Job | None:
+        return self._jobs.popleft() if self._jobs else None
+
+    def report(self, job: Job, epoch: int, accuracy: float) -> None:
+        """Finals are not searched: nothing learns from them."""
+
+    def tell(self, job: Job, status: str, accuracy: float | None) -> None:
+        """Finals are not searched: nothing learns from them."""

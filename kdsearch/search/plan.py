@@ -1,0 +1,48 @@
+"""The plan: what a study would do, said before anything is done."""
+
+from kdsearch.errors import Problem, SettingError, StudyError
+from kdsearch.search.plugins import sampler_for, scheduler_for
+from kdsearch.search.study import Study
+
+
+def plan(study: Study) -> list[str]:
+    """The plan in lines.
+
+    Raises:
+        StudyError: the algorithm or the scheduler cannot be set up.
+    """
+    space = study.parsed_space
+    problems = []
+    for path, build in {"algorithm": sampler_for, "scheduler": scheduler_for}.items():
+        try:
+            build(study)
+        except SettingError as error:
+            problems.append(Problem(f"search.{path}", str(error)))
+    if problems:
+        raise StudyError(study.name, problems)
+    search, final, resources = study.search, study.final, study.resources
+    epochs = study.recipe.epochs
+    published = [spec["name"] for _, spec in study.published()]
+    dimensions = space.dimensions()
+    families = dimensions.get("objective")
+    rows = len(published) + (len(families) if isinstance(families, tuple) else 1)
+    width = max((len(path) for path in dimensions), default=0)
+    return [
+        study.question or study.name,
+        f"data {study.data.name}, teacher {study.teacher.model.name}, student {study.student.name}",
+        "",
+        f"{len(dimensions)} dimensions:",
+        *(f"  {path:{width}}  {_shown(dim)}" for path, dim in dimensions.items()),
+        "",
+        f"search: {search.trials} trials of {epochs} epochs, algorithm {search.algorithm.name},"
+        f" scheduler {search.scheduler.name}, seed {search.seed}",
+        f"first trials: {', '.join(published)} at their published settings",
+        f"finals: at most {rows} rows x {final.seeds} seeds",
+        f"at most {search.trials * epochs + rows * final.seeds * epochs} student-epochs"
+        f" and {study.teacher.recipe.epochs} teacher-epochs",
+        f"each trial takes {resources.cpu:g} CPU and {resources.gpu:g} GPU",
+    ]
+
+
+def _shown(dimension: object) -> str:
+    return f"one of {', '.join(dimension)}" if isinstance(dimension, tuple) else repr(dimension)

@@ -1,0 +1,201 @@
+"""Run a study: teacher, signals, search, finals; or go on where an earlier sitting stopped.
+
+storage/
+  teachers/  signals/                      shared by all studies
+  searches/<study>-<digest>-<n>/
+    study.json  journal.jsonl              what was asked, and what happened
+    ray/                                   Tune's own folder, needed by nothing afterwards
+"""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
+
+from kdsearch import data
+from kdsearch.errors import Problem, SearchError, StudyError
+from kdsearch.objectives import from_spec
+from kdsearch.search import finals
+from kdsearch.search.cluster import Cluster
+from kdsearch.search.environment import environment
+from kdsearch.search.jobs import FinalJobs, Jobs, SearchJobs
+from kdsearch.search.plugins import sampler_for, scheduler_for
+from kdsearch.search.proposals import Proposals
+from kdsearch.search.searcher import METRIC, JobSearcher
+from kdsearch.search.study import Study
+from kdsearch.search.teaching import Say, Teaching
+from kdsearch.search.trial import StudentTrial
+from kdsearch.tracking import Journal, Record
+
+
+class Interrupted(SearchError):
+    """The search was stopped from outside; what was done is kept."""
+
+
+class Run:
+    """One search of a study, in a folder of its own."""
+
+    def __init__(self, study: Study, folder: Path, storage: Path) -> None:
+        self.study, self.folder, self.storage = study, folder, storage
+        self.journal = Journal(folder / "journal.jsonl")
+
+    def go(self, cluster: Cluster, say: Say) -> Record:
+        """Run every stage that is not done yet; returns the finished record.
+
+        Raises:
+            StudyError: an objective of the space does not fit the data.
+            Interrupted: Ctrl-C; `resume` goes on.
+        """
+        self.journal.mend()
+        splits = data.load(**self.study.data.model_dump())
+        self._check_fit(splits)
+        self._header(cluster, splits)
+        self._stage("teacher", "begin")
+        teaching = Teaching(
+            self.study.teacher, splits, self.storage, self.study.resources, self.journal
+        )
+        logits = teaching.signals(say)
+        self._stage("teacher", "end")
+        self._search(cluster, splits, logits)
+        self._finals(cluster, splits, logits, teaching)
+        self.journal.append("finished")
+        return Record.of(self.journal)
+
+    def _header(self, cluster: Cluster, splits: data.Splits) -> None:
+        self.journal.append(
+            "search",
+            study=self.study.model_dump(mode="json"),
+            name=self.folder.name,
+            digest=self.study.digest,
+            data=splits.digest,
+            slots=cluster.concurrent,
+            environment=environment(),
+        )
+
+    def _search(self, cluster: Cluster, splits: data.Splits, logits: Any) -> None:
+        record = Record.of(self.journal)
+        space = self.study.parsed_space
+        first = [drawn for drawn, _ in self.study.published()]
+        proposals = Proposals(space, sampler_for(self.study), first)
+        trials = self.study.search.trials
+        jobs = SearchJobs(self.study, proposals, trials)
+        scheduler = scheduler_for(self.study)
+        jobs.replay(self.journal, record.trials)
+        _replay(scheduler, self.journal, record)
+        ended = sum(trial.status != "running" for trial in record.of_kind("trial"))
+        self._tune("search", cluster, jobs, scheduler, trials - ended, splits, logits)
+
+    def _finals(
+        self, cluster: Cluster, splits: data.Splits, logits: Any, teaching: Teaching
+    ) -> None:
+        record = Record.of(self.journal)
+        chosen = finals.rows(self.study, record)
+        jobs = FinalJobs(finals.jobs(self.study, chosen), record.trials)
+        self._tune("finals", cluster, jobs, None, len(jobs), splits, logits)
+        if "teacher_test_accuracy" not in record.facts:
+            accuracy = teaching.test_accuracy()
+            self.journal.append("fact", name="teacher_test_accuracy", value=accuracy)
+
+    def _tune(
+        self,
+        stage: str,
+        cluster: Cluster,
+        jobs: Jobs,
+        scheduler: Any,
+        count: int,
+        splits: data.Splits,
+        logits: Any,
+    ) -> None:
+        if count == 0:
+            return
+        known = {t.id: len(t.epochs) for t in Record.of(self.journal).trials.values()}
+        self._stage(stage, "begin", trainings=count)
+        searcher = JobSearcher(jobs, self.journal, known)
+        resources = self.study.resources
+        threads = max(1, int(resources.cpu))
+        trainable = tune.with_parameters(
+            StudentTrial, splits=splits, logits=np.ascontiguousarray(logits), threads=threads
+        )
+        tune.Tuner(
+            tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=count,
+                max_concurrent_trials=min(cluster.concurrent, count),
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=f"{stage}-{time.time_ns():x}",
+                storage_path=str((self.folder / "ray").resolve()),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=2),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
+                callbacks=[_Checkpoints(searcher)],
+            ),
+        ).fit()
+        self._stage(stage, "end")
+        if searcher.unfinished:
+            raise Interrupted(f"{self.folder.name} was stopped; what is done is kept.")
+
+    def _stage(self, name: str, state: str, **content: Any) -> None:
+        self.journal.append("stage", name=name, state=state, **content)
+
+    def _check_fit(self, splits: data.Splits) -> None:
+        """Call every objective of the space's corners once: some laws need the class count."""
+        space = self.study.parsed_space
+        logits = torch.zeros(2, splits.classes)
+        labels = torch.tensor([0, splits.classes - 1])
+        problems = []
+        for corner in space.corners():
+            spec = space.assemble(corner)["objective"]
+            try:
+                from_spec(spec)(logits, logits, labels)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the objective does not fit
+                message = f"{spec} does not fit {splits.classes} classes: {error}"
+                problems.append(Problem("space.objective", message))
+        if problems:
+            raise StudyError(self.study.name, dict.fromkeys(problems))
+
+
+class _Checkpoints(tune.Callback):  # type: ignore[misc]
+    """Notes each checkpoint in the journal."""
+
+    def __init__(self, searcher: JobSearcher) -> None:
+        self._searcher = searcher
+
+    def on_checkpoint(
+        self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **_: Any
+    ) -> None:
+        self._searcher.checkpointed(trial.trial_id, trial.last_result["epoch"], checkpoint.path)
+
+
+def _replay(scheduler: TrialScheduler, journal: Journal, record: Record) -> None:
+    """Show a fresh scheduler the ended trials of a journal, so that its rungs are as they were.
+
+    Trials that go on show themselves: they repeat their epochs before they train.
+    """
+    stubs = {
+        name: SimpleNamespace(trial_id=name, config={}, status="RUNNING")
+        for name, trial in record.trials.items()
+        if trial.kind == "trial" and trial.status != "running"
+    }
+    for event in journal:
+        if (stub := stubs.get(event.get("id", ""))) is None:
+            continue
+        result = {"training_iteration": event.get("epoch"), METRIC: event.get("accuracy")}
+        if event["event"] == "trial":
+            scheduler.on_trial_add(None, stub)
+        elif event["event"] == "epoch":
+            scheduler.on_trial_result(None, stub, result)
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["job"])

@@ -1,0 +1,115 @@
+"""The bridge to Ray Tune: it hands out jobs, writes the journal, and tells how each job went.
+
+Tune's bundled Optuna searcher tells stopped students as complete, queues one trial at a time and
+leaves students that are not finite running for ever. Here every result passes through one place,
+in one order: first the journal, then the proposals.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from kdsearch.search.jobs import Job, Jobs
+from kdsearch.tracking import Journal
+
+METRIC = "accuracy"
+
+
+class JobSearcher(Searcher):  # type: ignore[misc]
+    """Gives a stage's jobs to Tune as configurations `{job: ..., experiment: ...}`."""
+
+    def __init__(self, jobs: Jobs, journal: Journal, known: Mapping[str, int]) -> None:
+        """`known` are the jobs whose start the journal holds already, with their epochs in it."""
+        super().__init__(metric=METRIC, mode="max")
+        self._jobs, self._journal, self._known = jobs, journal, known
+        self._running: dict[str, Job] = {}
+        self._epochs: dict[str, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searcher for a restore of its own, which is never asked for.
+        return {}
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a student was handed out whose end has not come."""
+        return bool(self._running)
+
+    def set_search_properties(self, *_: Any, **__: Any) -> bool:
+        """Metric and direction are fixed: accuracy, the higher the better."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next job's configuration, or that there is none."""
+        job = self._jobs.ask()
+        if job is None:
+            return str(Searcher.FINISHED)
+        self._running[trial_id] = job
+        self._epochs[job.id] = self._known.get(job.id, 0)
+        if job.id not in self._known:
+            self._journal.append(
+                "trial",
+                id=job.id,
+                kind=job.kind,
+                family=job.family,
+                origin=job.origin,
+                row=job.row,
+                experiment=job.experiment,
+            )
+        config: dict[str, Any] = {"job": job.id, "kind": job.kind, "experiment": job.experiment}
+        if job.checkpoint:
+            config["goes_on"] = {"checkpoint": job.checkpoint, "past": job.past}
+        return config
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """An epoch of a student that goes on."""
+        job = self._running[trial_id]
+        self._write_epoch(job, result)
+        self._jobs.report(job, result["epoch"], result[METRIC])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The end of a student; without result or error it was interrupted and will go on later."""
+        if trial_id not in self._running or (result is None and not error):
+            return
+        job = self._running.pop(trial_id)
+        status, reason = "failed", "its worker died, and so did every retry"
+        if result is not None and not error:
+            status, reason = _verdict(result)
+            if not result["failure"]:
+                self._write_epoch(job, result)
+        accuracy = float(result[METRIC]) if result and status != "failed" else None
+        self._jobs.tell(job, status, accuracy)
+        self._journal.append("end", id=job.id, status=status, reason=reason)
+
+    def _write_epoch(self, job: Job, result: dict[str, Any]) -> None:
+        """Journal an epoch unless it is there: a recovered student repeats itself."""
+        if result["epoch"] != self._epochs[job.id] + 1:
+            return
+        self._epochs[job.id] = result["epoch"]
+        values = {key: result[key] for key in ("train_loss", METRIC, "loss", "seconds")}
+        finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
+        self._journal.append("epoch", id=job.id, epoch=result["epoch"], **finite)
+
+    def checkpointed(self, trial_id: str, epoch: int, path: str) -> None:
+        """Note where a running student can go on from."""
+        if job := self._running.get(trial_id):
+            self._journal.append("checkpoint", id=job.id, epoch=epoch, path=path)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal holds the state, and outlives an upgrade of Ray or Optuna."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
+
+
+def _verdict(result: dict[str, Any]) -> tuple[str, str]:
+    if result["failure"]:
+        return "failed", result["failure"]
+    if not result["finite"]:
+        return "failed", "the training loss was not finite"
+    if result["epoch"] < result["epochs"]:
+        return "pruned", f"stopped after epoch {result['epoch']}"
+    return "finished", ""

@@ -1,0 +1,117 @@
+"""The storage folder: finding searches, numbering them, and keeping them to one process each.
+
+storage/searches/<study>-<digest>-<number>/{study.json, journal.jsonl}
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kdsearch.errors import SearchError
+from kdsearch.search.study import Study
+from kdsearch.teachers.store import write_atomically
+from kdsearch.tracking import Journal, Record
+
+DEFAULT = Path("runs")
+
+
+def searches(storage: Path) -> list[Path]:
+    """The folders of all searches, the one that wrote last at the end."""
+    journals = (storage / "searches").glob("*/journal.jsonl")
+    return [journal.parent for journal in sorted(journals, key=lambda file: file.stat().st_mtime)]
+
+
+def named(storage: Path, name: str | None = None) -> Path:
+    """The search of this name; the one that wrote last if None.
+
+    Raises:
+        SearchError: there is none.
+    """
+    found = searches(storage)
+    if not found:
+        raise SearchError(
+            f"a search must have been run, but {storage} holds none. Start one with"
+            " `kdsearch run STUDY`, or say with --storage where it is."
+        )
+    if name is None:
+        return found[-1]
+    for folder in found:
+        if folder.name == name:
+            return folder
+    raise SearchError(
+        f"a search must be one of those in {storage}, but got {name!r}."
+        f" Valid: {', '.join(folder.name for folder in found)}."
+    )
+
+
+def unfinished(storage: Path, study: Study | None = None) -> Path:
+    """The unfinished search that wrote last: of this study, or of any.
+
+    Raises:
+        SearchError: there is none.
+    """
+    stem = "" if study is None else _stem(study)
+    for folder in reversed(searches(storage)):
+        if folder.name.startswith(stem) and not record_of(folder).finished:
+            return folder
+    of_study = f" of {study.name!r}" if study else ""
+    raise SearchError(
+        f"a search must be unfinished to be resumed, but {storage} holds no unfinished one"
+        f"{of_study}. See what is finished with `kdsearch leaderboard`."
+    )
+
+
+def record_of(folder: Path) -> Record:
+    """What a search's journal says."""
+    return Record.of(Journal(folder / "journal.jsonl"))
+
+
+def study_of(folder: Path) -> Study:
+    """The study that a search was started with."""
+    return Study.of(json.loads((folder / "study.json").read_text()), source=folder.name)
+
+
+def folder_for(study: Study, storage: Path, fresh: bool = False) -> Path:
+    """Where a run of this study writes: its unfinished search, or a new folder.
+
+    `fresh` starts a new one in any case.
+    """
+    stem = _stem(study)
+    own = [folder for folder in searches(storage) if folder.name.startswith(stem)]
+    if own and not fresh and not record_of(own[-1]).finished:
+        return own[-1]
+    numbers = [int(folder.name.removeprefix(stem)) for folder in own]
+    folder = storage / "searches" / f"{stem}{max(numbers, default=0) + 1}"
+    folder.mkdir(parents=True)
+    write_atomically(folder / "study.json", study.model_dump_json(indent=2).encode())
+    (folder / "journal.jsonl").touch()
+    return folder
+
+
+def _stem(study: Study) -> str:
+    return f"{study.name}-{study.digest[:8]}-"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a search's folder; the lock goes with the process, however it ends.
+
+    Raises:
+        SearchError: another process runs this search.
+    """
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise SearchError(
+            f"a search may have one driver, but {folder.name} is being run by another process."
+            " Wait for it, stop it, or start beside it with `kdsearch run --fresh`."
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)

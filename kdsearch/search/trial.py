@@ -1,0 +1,114 @@
+"""One student as a Ray Tune trainable: one step is one epoch, one actor serves many students."""
+
+import time
+import warnings
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+from ray.tune.result import DONE, SHOULD_CHECKPOINT
+
+from kdsearch.data import Splits
+from kdsearch.training import EpochResult, Experiment, Part, Training, part
+
+CHECKPOINT_EVERY = 30.0
+"""Seconds between checkpoints of a running student; a shorter training writes none."""
+
+
+class StudentTrial(tune.Trainable):  # type: ignore[misc]
+    """Trains the experiment of its configuration on data that the actor loads once.
+
+    Parts of the data and the teacher's logits come from the object store, read-only and shared by
+    all trials of a node. A search's students learn from train and are judged on validation; finals
+    learn from both and are judged on test.
+    """
+
+    def setup(self, config: dict[str, Any], splits: Splits, logits: Any, threads: int = 1) -> None:
+        """Move the data to the device once per actor, then begin the first student."""
+        torch.set_num_threads(threads)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._splits, self._logits = splits, logits
+        self._parts: dict[str, tuple[Part, Part, torch.Tensor]] = {}
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another student in the same process."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        learn, judge, logits = self._parts_for(config["kind"])
+        experiment = Experiment.model_validate(config["experiment"])
+        teacher = logits if experiment.loss.needs_teacher else None
+        self._training = Training(experiment, learn, judge, self._splits.classes, teacher)
+        self._saved = time.monotonic()
+        self._past: deque[dict[str, Any]] = deque()
+        if goes_on := config.get("goes_on"):
+            self.load_checkpoint(goes_on["checkpoint"])
+            self._past.extend(goes_on["past"])
+
+    def _parts_for(self, kind: str) -> tuple[Part, Part, torch.Tensor]:
+        if kind not in self._parts:
+            splits = self._splits
+            final = kind == "final"
+            rows = splits.fitted if final else splits.train
+            judged = splits.test if final else splits.validation
+            with warnings.catch_warnings():
+                # The object store's arrays are read-only, and nothing here writes to them.
+                warnings.filterwarnings("ignore", message=".*not writable.*")
+                logits = torch.from_numpy(self._logits[splits.fitted.searchsorted(rows)])
+            self._parts[kind] = (
+                part(splits, rows, self._device),
+                part(splits, judged, self._device),
+                logits.to(self._device),
+            )
+        return self._parts[kind]
+
+    def step(self) -> dict[str, Any]:
+        """One epoch; a student that goes on first repeats what its journal holds, untrained.
+
+        An error of the training itself is a result: Tune would retry it in vain.
+        """
+        epochs = self._training.experiment.recipe.epochs
+        failure = ""
+        try:
+            result = _repeated(self._past.popleft()) if self._past else next(self._training)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this student alone has failed
+            failure = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            nan = float("nan")
+            result = EpochResult(self._training.epoch, nan, 0.0, nan, False, 0.0)
+        report = result._asdict() | {"epochs": epochs, "failure": failure}
+        report[DONE] = result.epoch >= epochs or not result.finite
+        if not result.finite:
+            # Schedulers compare metrics, and nothing compares with NaN.
+            report["accuracy"] = 0.0
+        if not report[DONE] and not self._past and self._due():
+            report[SHOULD_CHECKPOINT] = True
+        return report
+
+    def _due(self) -> bool:
+        due = time.monotonic() - self._saved > CHECKPOINT_EVERY
+        if due:
+            self._saved = time.monotonic()
+        return due
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write network, optimiser and epoch."""
+        torch.save(self._training.state_dict(), Path(checkpoint_dir) / "student.pt")
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Go on from a written state; weights only, no code is run."""
+        path = Path(checkpoint_dir) / "student.pt"
+        state = torch.load(path, weights_only=True, map_location=self._device)
+        self._training.load_state_dict(state)
+        self._past.clear()
+
+
+def _repeated(event: dict[str, Any]) -> EpochResult:
+    """The result of an epoch that a journal holds."""
+    loss = float("nan") if event["loss"] is None else event["loss"]
+    return EpochResult(
+        event["epoch"], event["train_loss"], event["accuracy"], loss, True, event["seconds"]
+    )

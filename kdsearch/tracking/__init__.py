@@ -1,0 +1,6 @@
+"""Tracking: the journal is the truth, the record reads it, trackers such as MLflow follow it."""
+
+from kdsearch.tracking.journal import Event, Journal
+from kdsearch.tracking.record import Record, TrialRecord
+
+__all__ = ["Event", "Journal", "Record", "TrialRecord"]

@@ -1,0 +1,228 @@
+"""MLflow: follows the journal from a thread of the driver, in batches; the only import of mlflow.
+
+One experiment per study, a parent run per search, a child run per teacher, trial and final. The
+journal is the truth and MLflow a copy of it: runs are found again by their tags and metrics carry
+the journal's time stamps, so writing an event twice changes nothing, and a server that is away
+costs the search nothing.
+"""
+
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kdsearch.tracking.journal import Event, Journal
+
+_STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+_JUDGED = {"teacher": "val", "trial": "val", "final": "test"}
+_BATCH = 1000  # MLflow's limit of metrics per call
+_EVERY = 1.0  # seconds between two looks at the journal
+
+
+def tracking_uri(storage: Path, own: str | None = None) -> str:
+    """MLFLOW_TRACKING_URI, else the study's own, else a SQLite file in the storage folder."""
+    local = f"sqlite:///{(storage / 'mlflow.db').resolve()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own or local
+
+
+class MlflowWriter:
+    """Writes journal events into MLflow; every call may be repeated."""
+
+    def __init__(self, uri: str, artifacts: Path | None = None) -> None:
+        """`artifacts` is where a new experiment keeps its files when the store is a local file."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        import logging
+
+        from mlflow.tracking import MlflowClient
+
+        for talkative in ("alembic", "mlflow"):
+            logging.getLogger(talkative).setLevel(logging.WARNING)
+
+        self._client = MlflowClient(tracking_uri=uri)
+        local = uri.startswith("sqlite:") and artifacts is not None
+        self._artifacts = artifacts.resolve().as_uri() if local and artifacts else None
+        self._runs: dict[str, str] = {}
+        self._kinds: dict[str, str] = {}
+        self._header: Event = {}
+        self._experiment = ""
+
+    def write(self, events: Iterable[Event]) -> None:
+        """Bring MLflow up to these events, which continue those of earlier calls."""
+        metrics: dict[str, list[Any]] = defaultdict(list)
+        ends: list[Event] = []
+        for event in events:
+            match event["event"]:
+                case "search":
+                    self._open(event)
+                case "trial":
+                    self._kinds[event["id"]] = event["kind"]
+                    self._start(event)
+                case "epoch":
+                    metrics[event["id"]] += _metrics(event, self._kinds[event["id"]])
+                case "end":
+                    ends.append(event)
+                case "finished":
+                    ends.append({**event, "id": "", "status": "finished"})
+        for name, values in metrics.items():
+            for at in range(0, len(values), _BATCH):
+                self._client.log_batch(self._runs[name], metrics=values[at : at + _BATCH])
+        for event in ends:
+            run = self._runs[event["id"]]
+            self._client.set_tag(run, "status", event["status"])
+            if event.get("reason"):
+                self._client.set_tag(run, "reason", event["reason"])
+            end_time = int(event["time"] * 1000)
+            self._client.set_terminated(run, _STATUS[event["status"]], end_time)
+
+    def attach(self, *files: Path) -> None:
+        """Add files to the parent run."""
+        for file in files:
+            self._client.log_artifact(self._runs[""], str(file))
+
+    def summarise(self, values: dict[str, float]) -> None:
+        """Figures of the whole search, as metrics of the parent run."""
+        for name, value in values.items():
+            self._client.log_metric(self._runs[""], name, value)
+
+    def _open(self, event: Event) -> None:
+        """The experiment and parent run of a search, found or made; knows its earlier runs."""
+        self._header = event
+        study = event["study"]["name"]
+        found = self._client.get_experiment_by_name(study)
+        self._experiment = (
+            found.experiment_id
+            if found
+            else self._client.create_experiment(study, artifact_location=self._artifacts)
+        )
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment],
+                filter_string=f"tags.search = '{event['name']}'",
+                max_results=1000,
+                page_token=token,
+            )
+            self._runs |= {run.data.tags["trial_id"]: run.info.run_id for run in page}
+            if not (token := page.token):
+                break
+        if "" not in self._runs:
+            tags = {"kind": "search", "status": "running", "trial_id": ""}
+            self._create("", event["name"], event["time"], tags)
+            self._log_params("", {"question": event["study"]["question"], **event["environment"]})
+
+    def _start(self, event: Event) -> None:
+        name = event["id"]
+        if name in self._runs:
+            return
+        tags = {
+            "kind": event["kind"],
+            "objective": event["family"],
+            "origin": event["origin"],
+            "row": event.get("row", ""),
+            "status": "running",
+            "trial_id": name,
+            "mlflow.parentRunId": self._runs[""],
+        }
+        self._create(name, f"{name} {event['family']}", event["time"], tags)
+        self._log_params(name, dict(_flat(event["experiment"])))
+
+    def _create(self, name: str, title: str, time: float, tags: dict[str, str]) -> None:
+        header = self._header
+        common = {
+            "study": header["study"]["name"],
+            "study_digest": header["digest"],
+            "search": header["name"],
+            "commit": header["environment"].get("commit", ""),
+        }
+        run = self._client.create_run(
+            self._experiment, start_time=int(time * 1000), run_name=title, tags=common | tags
+        )
+        self._runs[name] = run.info.run_id
+
+    def _log_params(self, name: str, values: dict[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        params = [Param(key, str(value)[:6000]) for key, value in values.items()]
+        self._client.log_batch(self._runs[name], params=params)
+
+
+class MlflowFollower:
+    """A thread that keeps MLflow up with a journal; never raises into the search."""
+
+    def __init__(self, journal: Journal, uri: str, artifacts: Path | None = None) -> None:
+        self._journal, self._uri, self._artifacts = journal, uri, artifacts
+        self._writer: MlflowWriter | None = None
+        self._offset = 0
+        self._stopping = threading.Event()
+        self.problem = ""
+        self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self, *attachments: Path, summary: dict[str, float] | None = None) -> str:
+        """Write what is left, attach files, and end; returns what went wrong, or nothing."""
+        self._stopping.set()
+        self._thread.join()
+        self._catch_up()
+        if not self.problem and self._writer:
+            try:
+                self._writer.attach(*attachments)
+                self._writer.summarise(summary or {})
+            except Exception as error:  # noqa: BLE001 - the copy may fail, the search may not
+                self.problem = _sentence(error)
+        return self.problem
+
+    def _follow(self) -> None:
+        while not self._stopping.wait(_EVERY):
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        try:
+            if self._writer is None:
+                self._writer = MlflowWriter(self._uri, self._artifacts)
+            events, offset = self._journal.read(self._offset)
+            if events:
+                self._writer.write(events)
+            self._offset, self.problem = offset, ""
+        except Exception as error:  # noqa: BLE001 - the copy may fail, the search may not
+            self.problem = _sentence(error)
+
+
+def sync(journal: Journal, uri: str, artifacts: Path, *attachments: Path) -> None:
+    """Write a whole journal into MLflow; what is there already stays as it is."""
+    writer = MlflowWriter(uri, artifacts)
+    writer.write(journal)
+    writer.attach(*(file for file in attachments if file.exists()))
+
+
+def _metrics(event: Event, kind: str) -> list[Any]:
+    from mlflow.entities import Metric
+
+    judged = _JUDGED[kind]
+    values = {
+        "train_loss": event["train_loss"],
+        f"{judged}_accuracy": event["accuracy"],
+        f"{judged}_loss": event["loss"],
+        "epoch_seconds": event["seconds"],
+    }
+    time = int(event["time"] * 1000)
+    return [Metric(k, v, time, event["epoch"]) for k, v in values.items() if v is not None]
+
+
+def _flat(tree: Any, path: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _flat(value, f"{path}.{key}" if path else key)
+    else:
+        yield path, tree
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"

@@ -1,0 +1,214 @@
+"""What each divergence owes by itself, with DKD's (arXiv 2203.08679) and DIST's (2205.10536) laws.
+
+PTLoss (2305.05010) adds sum_c p_c sum_m epsilon_m (1 - q_c)^m to KL: it is linear in epsilon, has a
+gradient in closed form, and at a large order contains the focal loss and label smoothing.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from kdsearch.objectives.divergences import (
+    KL,
+    MSE,
+    Decoupled,
+    JensenShannon,
+    PerturbedKL,
+    Relational,
+    ReverseKL,
+)
+from tests.objectives import reference
+from tests.objectives.batches import close, gradient, tensors
+
+ORDERS = 400  # enough for every series here: (1 - q)^400 < 1e-19 on the logits of `mild`
+
+
+def mild():
+    """Logits without small probabilities: teacher, student, labels."""
+    student, teacher, labels = tensors(classes=3, scale=0.4)
+    assert (1 - student.softmax(1)).max() < 0.9
+    return teacher, student, labels
+
+
+def perturbed(epsilons, batch):
+    return PerturbedKL(epsilons=epsilons)(*batch)
+
+
+def cross_entropy(p, student):
+    return -(p * student.log_softmax(1)).sum(dim=1)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "function"),
+    [
+        (KL(), reference.kl),
+        (ReverseKL(), reference.reverse_kl),
+        (JensenShannon(), reference.jensen_shannon),
+    ],
+    ids=lambda part: getattr(part, "kind", ""),
+)
+def test_values_equal_the_reference(divergence, function):
+    student, teacher, _ = reference.batch()
+    expected = [
+        function(reference.softmax(v), reference.softmax(z))
+        for z, v in zip(student, teacher, strict=True)
+    ]
+    student, teacher, labels = tensors()
+    np.testing.assert_allclose(divergence(teacher, student, labels).numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "tolerance"),
+    [
+        (KL(), 0),
+        (ReverseKL(), 0),
+        (JensenShannon(), 1e-15),
+        (MSE(), 0),
+        (PerturbedKL(epsilons=(0.0, 0.0)), 0),
+        (Decoupled(), 0),
+        (Relational(), 1e-5),  # the authors' 1e-8 beside the norms
+    ],
+    ids=lambda part: getattr(part, "kind", ""),
+)
+def test_a_student_that_equals_its_teacher_is_at_distance_zero_without_slope(divergence, tolerance):
+    logits, _, labels = tensors()
+    assert divergence(logits, logits, labels).abs().max() <= tolerance
+    slope = gradient(lambda z: divergence(logits, z, labels), logits)
+    assert slope.abs().max() <= max(tolerance, 1e-14)
+
+
+@pytest.mark.parametrize(
+    "divergence",
+    [KL(), ReverseKL(), JensenShannon(), MSE(), Decoupled(), Relational()],
+    ids=lambda part: part.kind,
+)
+def test_a_student_that_differs_is_at_a_positive_distance(divergence):
+    student, teacher, labels = tensors(examples=100)
+    assert (divergence(teacher, student, labels) > 1e-3).all()
+
+
+@pytest.mark.parametrize(
+    "divergence",
+    [KL(), ReverseKL(), JensenShannon(), PerturbedKL(epsilons=(0.3, -0.1)), Decoupled()],
+    ids=lambda part: part.kind,
+)
+def test_a_class_that_is_impossible_on_both_sides_counts_nothing(divergence):
+    student, teacher, labels = tensors()
+    never = torch.full((6, 1), -torch.inf).double()
+    wider = [torch.cat([logits, never], dim=1) for logits in (teacher, student)]
+    close(divergence(*wider, labels), divergence(teacher, student, labels))
+    slope = gradient(lambda z: divergence(wider[0], z, labels), wider[1])
+    expected = gradient(lambda z: divergence(teacher, z, labels), student)
+    close(slope, torch.cat([expected, 0 * expected[:, :1]], dim=1))
+
+
+def test_reverse_kl_is_kl_with_both_sides_exchanged():
+    student, teacher, labels = tensors()
+    assert torch.equal(ReverseKL()(teacher, student, labels), KL()(student, teacher, labels))
+
+
+def test_jensen_shannon_is_symmetric_and_at_most_log_2():
+    student, teacher, labels = tensors(examples=200, scale=20.0)
+    there, back = (
+        JensenShannon()(*pair, labels) for pair in ((teacher, student), (student, teacher))
+    )
+    close(there, back, tolerance=1e-14)
+    assert (there > 0).all()
+    assert (there <= math.log(2)).all()
+    apart = 1e4 * torch.eye(7).double()
+    close(
+        JensenShannon()(apart, apart.roll(1, 0), labels[:7]),
+        torch.full((7,), math.log(2), dtype=torch.float64),
+    )
+
+
+def test_kl_is_the_true_class_against_the_rest_and_the_rest_weighted_by_doubt():
+    """DKD: KL = TCKD + (1 - p_true) NCKD, example by example."""
+    student, teacher, labels = tensors()
+    batch = teacher, student, labels
+    target, rest = Decoupled(alpha=1, beta=0), Decoupled(alpha=0, beta=1)
+    doubt = 1 - teacher.softmax(1).gather(1, labels[:, None])[:, 0]
+    close(KL()(*batch), target(*batch) + doubt * rest(*batch), tolerance=1e-13)
+
+
+def test_dist_is_blind_to_a_teacher_mixed_with_the_uniform_distribution():
+    """Correlation ignores q = a p + b; the authors' 1e-8 keeps it just above zero."""
+    _, teacher, labels = tensors()
+    mixed = (0.4 * teacher.softmax(1) + 0.6 / 7).log()
+    assert Relational()(teacher, mixed, labels).abs().max() < 1e-5
+    assert KL()(teacher, mixed, labels).min() > 0.01
+
+
+# PTLoss -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_zero_coefficients_give_kl_to_the_last_digit(dtype):
+    student, teacher, labels = tensors(dtype=dtype)
+    for epsilons in ((0.0,), (0.0,) * 5, ((0.0,) * 7, 0.0)):
+        loss = perturbed(epsilons, (teacher, student, labels))
+        assert torch.equal(loss, KL()(teacher, student, labels))
+
+
+def test_the_loss_is_linear_in_its_coefficients():
+    student, teacher, labels = tensors()
+    batch = teacher, student, labels
+    first, second = (0.3, -0.1, 0.7), (-1.0, 2.0, 0.5)
+    kl, mixed = KL()(*batch), [2 * a - 3 * b for a, b in zip(first, second, strict=True)]
+    expected = 2 * (perturbed(first, batch) - kl) - 3 * (perturbed(second, batch) - kl)
+    close(perturbed(mixed, batch) - kl, expected)
+
+
+def test_equal_coefficients_per_class_are_one_shared_coefficient():
+    student, teacher, labels = tensors()
+    batch = teacher, student, labels
+    assert torch.equal(perturbed(((0.4,) * 7, (-0.3,) * 7), batch), perturbed((0.4, -0.3), batch))
+
+
+def test_one_shared_coefficient_of_first_order_rewards_agreement():
+    """It adds epsilon (1 - p . q)."""
+    student, teacher, labels = tensors()
+    batch = teacher, student, labels
+    agreement = (teacher.softmax(1) * student.softmax(1)).sum(dim=1)
+    close(perturbed((0.7,), batch), KL()(*batch) + 0.7 * (1 - agreement))
+
+
+def test_the_gradient_in_closed_form():
+    """g = -p / q - p sum_m m epsilon_m (1 - q)^(m-1), and the logits receive q (g - g . q)."""
+    student, teacher, labels = tensors()
+    epsilons = ((0.3, -0.1, 0.2, 0.0, 1.5, -0.4, 0.6), -0.25, 0.8)
+    p, q = teacher.softmax(1), student.softmax(1)
+    powers = sum(m * q.new_tensor(e) * (1 - q) ** (m - 1) for m, e in enumerate(epsilons, start=1))
+    slope = -p / q - p * powers
+    expected = q * (slope - (slope * q).sum(dim=1, keepdim=True))
+    close(gradient(lambda z: perturbed(epsilons, (teacher, z, labels)), student), expected)
+
+
+def test_coefficients_that_fall_as_one_over_the_order_scale_the_cross_entropy():
+    batch = teacher, student, _ = mild()
+    extra = perturbed([0.6 / m for m in range(1, ORDERS)], batch) - KL()(*batch)
+    close(extra, 0.6 * cross_entropy(teacher.softmax(1), student))
+
+
+@pytest.mark.parametrize("power", [1, 2, 5])
+def test_the_focal_loss_is_a_special_case(power):
+    """sum_c p_c (1 - q_c)^power (-log q_c), up to the teacher's entropy, which is constant."""
+    batch = teacher, student, _ = mild()
+    epsilons = [(1 / (m - power) if m > power else 0) - 1 / m for m in range(1, ORDERS)]
+    p, q = teacher.softmax(1), student.softmax(1)
+    focal = cross_entropy(p * (1 - q) ** power, student)
+    close(perturbed(epsilons, batch) + cross_entropy(p, teacher), focal)
+
+
+def test_label_smoothing_is_a_special_case():
+    """Each example has its own coefficients, delta / m (1 / (C p_c) - 1)."""
+    teacher, student, labels = mild()
+    p, delta = teacher.softmax(1), 0.2
+    smoothed = cross_entropy((1 - delta) * p + delta / 3, student) - cross_entropy(p, teacher)
+    for i in range(len(labels)):
+        per_class = delta * (1 / (3 * p[i]) - 1)
+        epsilons = [(per_class / m).tolist() for m in range(1, ORDERS)]
+        loss = perturbed(epsilons, (teacher[i : i + 1], student[i : i + 1], labels[i : i + 1]))
+        close(loss, smoothed[i : i + 1])
