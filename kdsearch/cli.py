@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from kdsearch import __version__, catalogue
-from kdsearch.errors import KdsearchError
+from kdsearch.errors import Interrupted, KdsearchError
 
 _STORAGE = click.option(
     "--storage",
@@ -180,18 +180,15 @@ def main() -> None:
     """Entry point: kdsearch's own errors become one message and exit status 1."""
     try:
         cli(standalone_mode=False)
-    except click.exceptions.Abort:
-        _interrupted()
-    except KeyboardInterrupt:
-        _interrupted()
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("Stopped. What is done is kept: `kdsearch resume` goes on.", err=True)
+        sys.exit(130)
+    except Interrupted as interrupted:
+        click.echo(f"kdsearch: {interrupted}", err=True)
+        sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except KdsearchError as error:
         click.echo(f"kdsearch: {error}", err=True)
         sys.exit(1)
-
-
-def _interrupted() -> None:
-    click.echo("Stopped. What is done is kept: `kdsearch resume` goes on.", err=True)
-    sys.exit(130)

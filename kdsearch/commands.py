@@ -6,25 +6,28 @@ print(commands.leaderboard(record, "markdown"))
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from kdsearch.errors import SearchError
+from kdsearch.files import write_atomically
 from kdsearch.progress import Display
 from kdsearch.reporting import html
 from kdsearch.reporting.account import account
 from kdsearch.reporting.leaderboard import HEADINGS, as_csv, as_json, as_markdown, cells
 from kdsearch.reporting.leaderboard import leaderboard as rows_of
 from kdsearch.search import storage as store
-from kdsearch.search.study import Study
-from kdsearch.teachers.store import write_atomically
 from kdsearch.tracking import Journal, Record
 from kdsearch.tracking import mlflow as tracking
 
+if TYPE_CHECKING:  # torch and Ray take seconds to import, and looking at results needs neither
+    from kdsearch.search.study import Study
+
 
 def run(
-    study: Study | str | Path,
+    study: "Study | str | Path",
     storage: Path = store.DEFAULT,
     address: str | None = None,
     max_concurrent: int | None = None,
@@ -45,14 +48,14 @@ def run(
         KdsearchError: the study, the cluster or the storage does not allow it; see `errors`.
         KeyboardInterrupt: Ctrl-C; what is done is kept and `run` or `resume` goes on.
     """
-    study = study if isinstance(study, Study) else Study.load(study)
+    study = _loaded(study)
     return _go(
         study, store.folder_for(study, storage, fresh), storage, address, max_concurrent, console
     )
 
 
 def resume(
-    study: Study | str | Path | None = None,
+    study: "Study | str | Path | None" = None,
     storage: Path = store.DEFAULT,
     address: str | None = None,
     max_concurrent: int | None = None,
@@ -67,20 +70,26 @@ def resume(
         folder = store.unfinished(storage)
         study = store.study_of(folder)
     else:
-        study = study if isinstance(study, Study) else Study.load(study)
+        study = _loaded(study)
         folder = store.unfinished(storage, study)
     return _go(study, folder, storage, address, max_concurrent, console)
 
 
+def _loaded(study: "Study | str | Path") -> "Study":
+    from kdsearch.search.study import Study
+
+    return study if isinstance(study, Study) else Study.load(study)
+
+
 def _go(
-    study: Study,
+    study: "Study",
     folder: Path,
     storage: Path,
     address: str | None,
     max_concurrent: int | None,
     console: Console | None,
 ) -> Record:
-    from kdsearch.search.cluster import connected  # Ray takes seconds to import
+    from kdsearch.search.cluster import connected
     from kdsearch.search.runner import Run
 
     search = Run(study, folder, storage)
@@ -107,15 +116,15 @@ def _go(
     return record
 
 
-def check(study: Study | str | Path) -> list[str]:
+def check(study: "Study | str | Path") -> list[str]:
     """The plan of a study, in lines; nothing is started.
 
     Raises:
         StudyError: all mistakes of the file.
     """
-    from kdsearch.search.plan import plan  # Ray takes seconds to import
+    from kdsearch.search.plan import plan
 
-    return plan(study if isinstance(study, Study) else Study.load(study))
+    return plan(_loaded(study))
 
 
 def record(search: str | None = None, storage: Path = store.DEFAULT) -> Record:

@@ -7,7 +7,8 @@ KdsearchError
 ├── StudyError         every mistake of one study file, reported together
 ├── ResourceError      the cluster cannot run what the study asks for
 ├── StoreError         a stored file is damaged, foreign or missing
-└── SearchError        a search cannot be started, continued or read
+├── SearchError        a search cannot be started, continued or read
+└── Interrupted        a search was stopped from outside; what is done is kept
 """
 
 from collections.abc import Iterable
@@ -62,3 +63,7 @@ class StoreError(KdsearchError):
 
 class SearchError(KdsearchError):
     """A search cannot be started, continued or read."""
+
+
+class Interrupted(KdsearchError):
+    """A search was stopped from outside; what is done is kept."""

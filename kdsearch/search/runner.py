@@ -18,7 +18,7 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from kdsearch import data
-from kdsearch.errors import Problem, SearchError, StudyError
+from kdsearch.errors import Interrupted, Problem, StudyError
 from kdsearch.objectives import from_spec
 from kdsearch.search import finals
 from kdsearch.search.cluster import Cluster
@@ -31,10 +31,6 @@ from kdsearch.search.study import Study
 from kdsearch.search.teaching import Say, Teaching
 from kdsearch.search.trial import StudentTrial
 from kdsearch.tracking import Journal, Record
-
-
-class Interrupted(SearchError):
-    """The search was stopped from outside; what was done is kept."""
 
 
 class Run:
@@ -115,7 +111,7 @@ class Run:
             return
         known = {t.id: len(t.epochs) for t in Record.of(self.journal).trials.values()}
         self._stage(stage, "begin", trainings=count)
-        searcher = JobSearcher(jobs, self.journal, known)
+        searcher = JobSearcher(jobs, count, self.journal, known)
         resources = self.study.resources
         threads = max(1, int(resources.cpu))
         trainable = tune.with_parameters(
@@ -142,8 +138,10 @@ class Run:
             ),
         ).fit()
         self._stage(stage, "end")
-        if searcher.unfinished:
-            raise Interrupted(f"{self.folder.name} was stopped; what is done is kept.")
+        if not searcher.complete:
+            raise Interrupted(
+                f"{self.folder.name} was stopped. What is done is kept: `kdsearch resume` goes on."
+            )
 
     def _stage(self, name: str, state: str, **content: Any) -> None:
         self.journal.append("stage", name=name, state=state, **content)

@@ -20,10 +20,10 @@ METRIC = "accuracy"
 class JobSearcher(Searcher):  # type: ignore[misc]
     """Gives a stage's jobs to Tune as configurations `{job: ..., experiment: ...}`."""
 
-    def __init__(self, jobs: Jobs, journal: Journal, known: Mapping[str, int]) -> None:
-        """`known` are the jobs whose start the journal holds already, with their epochs in it."""
+    def __init__(self, jobs: Jobs, count: int, journal: Journal, known: Mapping[str, int]) -> None:
+        """At most `count` jobs; `known` are those that the journal holds, with their epochs."""
         super().__init__(metric=METRIC, mode="max")
-        self._jobs, self._journal, self._known = jobs, journal, known
+        self._jobs, self._left, self._journal, self._known = jobs, count, journal, known
         self._running: dict[str, Job] = {}
         self._epochs: dict[str, int] = {}
 
@@ -32,9 +32,9 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         return {}
 
     @property
-    def unfinished(self) -> bool:
-        """Whether a student was handed out whose end has not come."""
-        return bool(self._running)
+    def complete(self) -> bool:
+        """Whether every job has come to its end: none is running, and none is left to ask for."""
+        return not self._running and self._left == 0
 
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
         """Metric and direction are fixed: accuracy, the higher the better."""
@@ -44,7 +44,9 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         """The next job's configuration, or that there is none."""
         job = self._jobs.ask()
         if job is None:
+            self._left = 0
             return str(Searcher.FINISHED)
+        self._left -= 1
         self._running[trial_id] = job
         self._epochs[job.id] = self._known.get(job.id, 0)
         if job.id not in self._known:

@@ -9,11 +9,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kdsearch.errors import SearchError
-from kdsearch.search.study import Study
-from kdsearch.teachers.store import write_atomically
+from kdsearch.files import write_atomically
 from kdsearch.tracking import Journal, Record
+
+if TYPE_CHECKING:  # a study needs torch, and looking at a finished search does not
+    from kdsearch.search.study import Study
 
 DEFAULT = Path("runs")
 
@@ -47,7 +50,7 @@ def named(storage: Path, name: str | None = None) -> Path:
     )
 
 
-def unfinished(storage: Path, study: Study | None = None) -> Path:
+def unfinished(storage: Path, study: "Study | None" = None) -> Path:
     """The unfinished search that wrote last: of this study, or of any.
 
     Raises:
@@ -69,12 +72,14 @@ def record_of(folder: Path) -> Record:
     return Record.of(Journal(folder / "journal.jsonl"))
 
 
-def study_of(folder: Path) -> Study:
+def study_of(folder: Path) -> "Study":
     """The study that a search was started with."""
+    from kdsearch.search.study import Study
+
     return Study.of(json.loads((folder / "study.json").read_text()), source=folder.name)
 
 
-def folder_for(study: Study, storage: Path, fresh: bool = False) -> Path:
+def folder_for(study: "Study", storage: Path, fresh: bool = False) -> Path:
     """Where a run of this study writes: its unfinished search, or a new folder.
 
     `fresh` starts a new one in any case.
@@ -91,7 +96,7 @@ def folder_for(study: Study, storage: Path, fresh: bool = False) -> Path:
     return folder
 
 
-def _stem(study: Study) -> str:
+def _stem(study: "Study") -> str:
     return f"{study.name}-{study.digest[:8]}-"
 
 

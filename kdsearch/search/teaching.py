@@ -19,9 +19,9 @@ import torch
 
 from kdsearch.data import Splits
 from kdsearch.errors import StoreError
+from kdsearch.files import write_atomically
 from kdsearch.search.study import Resources
 from kdsearch.teachers import Teacher, logits, teacher
-from kdsearch.teachers.store import write_atomically
 from kdsearch.tracking import Journal
 from kdsearch.training import EpochResult, part, predict
 

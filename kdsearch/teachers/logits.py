@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kdsearch.errors import StoreError
-from kdsearch.teachers.store import write_atomically
+from kdsearch.files import write_atomically
 
 Logits = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]

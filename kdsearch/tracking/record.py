@@ -22,7 +22,6 @@ class TrialRecord:
     experiment: dict[str, Any]
     started: float
     row: str = ""
-    reused: bool = False
     status: str = "running"
     reason: str = ""
     ended: float | None = None

@@ -1,0 +1,331 @@
+"""Real searches on a real Ray cluster, driven as a user would: the command, its files, MLflow.
+
+One small study ends in all three ways: students that finish, that ASHA stops, and whose loss is
+not finite. Run one trial at a time it is reproducible to the last digit, so a search that was
+interrupted or killed can be held against one that was not.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kdsearch.search import storage as store
+from kdsearch.tracking import Journal, Record
+
+pytestmark = pytest.mark.slow
+
+KDSEARCH = [sys.executable, "-c", "from kdsearch.cli import main; main()"]
+
+STUDY: dict[str, Any] = {
+    "data": {"name": "digits", "validation": 0.2},
+    "teacher": {
+        "model": {"name": "cnn", "width": 8},
+        "recipe": {"epochs": 3, "learning_rate": 0.1, "schedule": "cosine"},
+    },
+    "student": {"name": "cnn", "width": 4},
+    "recipe": {"epochs": 4, "learning_rate": 0.1, "schedule": "cosine"},
+    "space": {
+        "objective": {"choice": [{"name": "ce"}, {"name": "kd", "lam": {"uniform": [0, 1]}}]},
+        "recipe": {"learning_rate": {"choice": [0.1, 0.3, 1e30]}},
+    },
+    "search": {
+        "trials": 10,
+        "algorithm": {"name": "tpe", "startup_trials": 4},
+        "scheduler": {"name": "asha", "grace_period": 1, "reduction_factor": 2},
+    },
+    "final": {"seeds": 2},
+}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(STUDY | changes))
+    return path
+
+
+def kdsearch(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [*KDSEARCH, *map(str, words)]
+    env = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+
+
+def leaderboard(storage: Path, *search: str) -> list[dict[str, Any]]:
+    done = kdsearch("leaderboard", *search, "--storage", storage, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The storage of an undisturbed search, and what it printed."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = kdsearch("run", write(folder), "--storage", folder / "runs", "--max-concurrent", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return folder / "runs", done.stdout
+
+
+def test_a_search_ends_in_all_three_ways(whole: tuple[Path, str]) -> None:
+    record = store.record_of(store.named(whole[0]))
+    statuses = Counter(trial.status for trial in record.of_kind("trial"))
+    assert sum(statuses.values()) == 10
+    assert set(statuses) == {"finished", "pruned", "failed"}
+    for trial in record.of_kind("trial"):
+        expected = {"finished": 4, "failed": 1}.get(trial.status, len(trial.epochs))
+        assert len(trial.epochs) == expected
+    failed = [trial for trial in record.of_kind("trial") if trial.status == "failed"]
+    assert {trial.experiment["recipe"]["learning_rate"] for trial in failed} == {1e30}
+    assert {trial.reason for trial in failed} == {"the training loss was not finite"}
+
+
+def test_the_published_points_come_first(whole: tuple[Path, str]) -> None:
+    record = store.record_of(store.named(whole[0]))
+    origins = [(trial.family, trial.origin) for trial in record.of_kind("trial")]
+    assert origins[:2] == [("ce", "published"), ("kd", "published")]
+    assert {origin for _, origin in origins[2:]} == {"proposed"}
+
+
+def test_the_terminal_tells_answer_and_account(whole: tuple[Path, str]) -> None:
+    said = whole[1]
+    assert "made the best student" in said
+    assert "vs kd (published)" in said
+    assert "neither teacher nor student training" in said
+
+
+def test_the_leaderboard_is_ranked_and_counts_epochs(whole: tuple[Path, str]) -> None:
+    rows = leaderboard(whole[0])
+    names = [row["name"] for row in rows]
+    assert {"ce (published)", "kd (published)"} <= set(names)
+    assert [row["mean"] for row in rows] == sorted((row["mean"] for row in rows), reverse=True)
+    assert {row["n"] for row in rows} == {2}
+    reference = next(row for row in rows if row["name"] == "kd (published)")
+    assert reference["difference"] is None
+    assert reference["student_epochs"] == 8
+    for row in rows:
+        if row is not reference:
+            assert row["difference"] == pytest.approx(row["mean"] - reference["mean"])
+
+
+@pytest.mark.parametrize(
+    ("format", "telling"),
+    [("csv", "rank,name,settings"), ("markdown", "| # | student |"), ("table", "student-epochs")],
+)
+def test_every_format_shows_the_rows(whole: tuple[Path, str], format: str, telling: str) -> None:
+    done = kdsearch("leaderboard", "--storage", whole[0], "--format", format)
+    assert telling in done.stdout
+    assert done.stdout.count("(published)") >= 2
+
+
+def test_the_report_is_one_page_without_network(whole: tuple[Path, str], tmp_path: Path) -> None:
+    output = tmp_path / "page.html"
+    done = kdsearch("report", "--storage", whole[0], "--output", output)
+    assert done.returncode == 0, done.stderr
+    page = output.read_text()
+    assert page == (store.named(whole[0]) / "report.html").read_text()
+    assert "kd (published)" in page
+    assert "the training loss was not finite" in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def mlflow_runs(storage: Path, search: str) -> list[Any]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    query = f"tags.search = '{search}'"
+    return list(client.search_runs([experiment.experiment_id], query, max_results=1000))
+
+
+def assert_mlflow_agrees(storage: Path, folder: Path) -> None:
+    """Every training is one run with the journal's status, parameters, and one metric an epoch."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    record = store.record_of(folder)
+    runs = mlflow_runs(storage, folder.name)
+    by_trial = {run.data.tags["trial_id"]: run for run in runs}
+    assert len(runs) == len(by_trial) == len(record.trials) + 1
+    parent = by_trial.pop("")
+    assert (parent.data.tags["kind"], parent.info.status) == ("search", "FINISHED")
+    states = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+    for name, run in by_trial.items():
+        trial, tags = record.trials[name], run.data.tags
+        assert tags["mlflow.parentRunId"] == parent.info.run_id
+        assert (tags["kind"], tags["objective"]) == (trial.kind, trial.family)
+        assert (tags["status"], run.info.status) == (trial.status, states[trial.status])
+        assert tags["study_digest"] == record.header["digest"]
+        judged = "test_accuracy" if trial.kind == "final" else "val_accuracy"
+        history = client.get_metric_history(run.info.run_id, judged)
+        logged = [(m.step, m.value) for m in sorted(history, key=lambda m: m.step)]
+        assert logged == [(e["epoch"], e["accuracy"]) for e in trial.epochs]
+        rate = trial.experiment["recipe"]["learning_rate"]
+        assert run.data.params["recipe.learning_rate"] == str(rate)
+    artifacts = [file.path for file in client.list_artifacts(parent.info.run_id)]
+    assert artifacts == ["report.html"]
+
+
+def test_mlflow_holds_what_the_journal_holds(whole: tuple[Path, str]) -> None:
+    assert_mlflow_agrees(whole[0], store.named(whole[0], "small-" + digest(whole[0]) + "-1"))
+
+
+def digest(storage: Path) -> str:
+    return str(store.record_of(store.named(storage)).header["digest"])[:8]
+
+
+def test_syncing_twice_doubles_nothing(whole: tuple[Path, str]) -> None:
+    folder = store.named(whole[0], f"small-{digest(whole[0])}-1")
+    for _ in range(2):
+        done = kdsearch("sync", folder.name, "--storage", whole[0])
+        assert done.returncode == 0, done.stderr
+    assert_mlflow_agrees(whole[0], folder)
+
+
+def stop_when(
+    words: list[str | Path], journal: Path, reached: Callable[[Record], bool], with_signal: int
+) -> tuple[int, str]:
+    """Start kdsearch, and send it a signal once its journal has come far enough."""
+    process = subprocess.Popen(
+        [*KDSEARCH, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A shell's background job ignores Ctrl-C, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if reached(Record.of(Journal(journal))):
+            break
+        time.sleep(0.05)
+    process.send_signal(with_signal)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+def ended(record: Record, kind: str) -> int:
+    return sum(trial.status != "running" for trial in record.of_kind(kind))
+
+
+def test_an_interrupted_and_killed_search_is_as_if_nothing_had_happened(
+    whole: tuple[Path, str],
+) -> None:
+    """Same leaderboard to the last digit, nothing lost, nothing doubled, no second teacher."""
+    storage, study = whole[0], whole[0].parent / "small.yaml"
+    options: list[str | Path] = ["--storage", storage, "--max-concurrent", "1"]
+    first, second = (f"small-{digest(storage)}-{number}" for number in (1, 2))
+    journal = storage / "searches" / second / "journal.jsonl"
+    kept = [*(storage / "teachers").iterdir(), *(storage / "signals").iterdir()]
+    stamps = [file.stat().st_mtime_ns for file in kept]
+
+    run = ["run", study, *options]
+    code, said = stop_when(run, journal, lambda r: ended(r, "trial") >= 5, signal.SIGINT)
+    assert code == 130, said
+    assert "neither trained nor run again" in said
+    assert "`kdsearch resume` goes on" in said
+    code, said = stop_when(run, journal, lambda r: ended(r, "final") >= 2, signal.SIGKILL)
+    assert code == -signal.SIGKILL, said
+    assert f"Going on with {second}" in said
+    done = kdsearch("resume", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    assert leaderboard(storage, second) == leaderboard(storage, first)
+    events = [(e["event"], e.get("id"), e.get("epoch")) for e in Journal(journal)]
+    once = [event for event in events if event[0] in ("trial", "epoch", "end")]
+    assert len(once) == len(set(once))
+    assert_mlflow_agrees(storage, journal.parent)
+    assert [file.stat().st_mtime_ns for file in kept] == stamps
+    assert not store.record_of(journal.parent).of_kind("teacher")
+    again = kdsearch("resume", *options)
+    assert again.returncode == 1
+    assert "no unfinished one" in again.stderr
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """The address of a Ray head with two CPUs and one logical GPU, as a user would start it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = f"start --head --block --port={port} --num-cpus=2 --num-gpus=1 --disable-usage-stats"
+    options = ["--include-dashboard=false", "--temp-dir", f"/tmp/kds-{port}"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", *words.split(), *options]
+    log = (tmp_path / "head.log").open("w")
+    head = subprocess.Popen(
+        command,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"RAY_AUTH_MODE": "disabled"},
+        start_new_session=True,
+    )
+    yield f"127.0.0.1:{port}"
+    head.send_signal(signal.SIGTERM)
+    head.wait(60)
+
+
+def test_a_running_cluster_is_used_and_left_running(cluster: str, tmp_path: Path) -> None:
+    """Half-GPU trials run side by side; the address comes from the environment."""
+    search = {"trials": 4, "scheduler": {"name": "none"}, "algorithm": {"name": "random"}}
+    resources = {"cpu": 1, "gpu": 0.5}
+    recipe = STUDY["recipe"] | {"epochs": 12}
+    study = write(tmp_path, search=search, resources=resources, recipe=recipe)
+    storage = tmp_path / "runs"
+    environment = {"RAY_ADDRESS": cluster, "RAY_AUTH_MODE": "disabled"}
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        done = kdsearch("run", study, "--storage", storage, **environment)
+        if "cluster must answer" not in done.stderr:
+            break
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = store.record_of(store.named(storage))
+    assert record.header["slots"] == 2
+    assert most_at_once(record) >= 2
+    still = subprocess.run(
+        [sys.executable, "-c", f"import ray; ray.init('{cluster}'); print('alive')"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"RAY_AUTH_MODE": "disabled"},
+    )
+    assert "alive" in still.stdout, still.stderr
+
+
+def most_at_once(record: Record) -> int:
+    """The largest number of students that were between two of their epochs at one time."""
+    spans = [(t.epochs[0]["time"], t.epochs[-1]["time"]) for t in record.of_kind("trial")]
+    return max(sum(low <= start <= high for low, high in spans) for start, _ in spans)
+
+
+def test_a_gpu_that_is_not_there_is_said_before_anything_starts(tmp_path: Path) -> None:
+    study = write(tmp_path, resources={"cpu": 1, "gpu": 64})
+    started = time.monotonic()
+    done = kdsearch("run", study, "--storage", tmp_path / "runs")
+    assert done.returncode == 1
+    assert "asks for 64 GPU per trial" in done.stderr
+    assert "To run on CPUs, set `resources: {cpu: 1, gpu: 0}`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - started < 30
+    assert not (tmp_path / "runs" / "teachers").exists()
+
+
+def test_a_study_with_mistakes_starts_nothing(tmp_path: Path) -> None:
+    study = write(tmp_path, student={"name": "cnn", "wide": 3}, final={"seeds": 1}, extra=1)
+    done = kdsearch("run", study, "--storage", tmp_path / "runs")
+    assert done.returncode == 1
+    assert "small.yaml has" in done.stderr
+    for telling in ("final.seeds: seeds >= 2 must hold, but got 1.", "extra: there is no setting"):
+        assert telling in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,83 @@
+"""The teacher's stage on a real Ray: made once, found again, made anew where a file is damaged."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from kdsearch import data
+from kdsearch.data import Splits
+from kdsearch.search.study import Resources
+from kdsearch.search.teaching import Teaching
+from kdsearch.teachers import Teacher, teacher
+from kdsearch.tracking import Journal, Record
+from kdsearch.training import part, predict
+
+pytestmark = pytest.mark.slow
+
+TEACHER = Teacher.model_validate(
+    {"model": {"name": "cnn", "width": 4}, "recipe": {"epochs": 2, "learning_rate": 0.1}}
+)
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return data.load("digits", validation=0.2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+class Sitting:
+    """One process' view of the stage: its own journal, and what it said."""
+
+    def __init__(self, splits: Splits, storage: Path, name: str) -> None:
+        self.said: list[str] = []
+        journal = Journal(storage / f"{name}.jsonl")
+        self.teaching = Teaching(TEACHER, splits, storage, Resources(cpu=1), journal)
+        self.signals = self.teaching.signals(self.said.append)
+        self.trained = bool(Record.of(journal).of_kind("teacher"))
+
+
+def test_made_once_then_found_then_mended(splits: Splits, tmp_path: Path) -> None:
+    first = Sitting(splits, tmp_path, "first")
+    assert (first.trained, first.said) == (True, [])
+    assert first.signals.shape == (len(splits.fitted), 10)
+
+    found = Sitting(splits, tmp_path, "found")
+    assert not found.trained
+    assert "neither trained nor run again" in found.said[0]
+    assert np.array_equal(found.signals, first.signals)
+
+    (stored,) = (tmp_path / "signals").iterdir()
+    stored.write_bytes(stored.read_bytes()[:5000])
+    mended = Sitting(splits, tmp_path, "mended")
+    assert not mended.trained
+    assert f"{stored.name} is made anew, because it cannot be read" in mended.said[0]
+    assert np.array_equal(mended.signals, first.signals)
+
+    (weights,) = (tmp_path / "teachers").iterdir()
+    weights.write_bytes(b"no weights")
+    anew = Sitting(splits, tmp_path, "anew")
+    assert anew.trained
+    assert f"{weights.name} is made anew, because it cannot be read" in anew.said[0]
+    assert np.array_equal(anew.signals, first.signals)
+
+
+def test_signals_and_test_accuracy_are_the_stored_networks_own(
+    splits: Splits, tmp_path: Path
+) -> None:
+    sitting = Sitting(splits, tmp_path, "one")
+    (weights,) = (tmp_path / "teachers").iterdir()
+    network = teacher.unpack(weights.read_bytes(), TEACHER, splits)
+    expected = predict(network, part(splits, splits.fitted).images)
+    assert sitting.signals == pytest.approx(expected.numpy(), abs=1e-5)
+    images, labels = part(splits, splits.test)
+    right = (predict(network, images).argmax(dim=1) == labels).double().mean().item()
+    assert sitting.teaching.test_accuracy() == pytest.approx(right)
