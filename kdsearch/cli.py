@@ -154,6 +154,7 @@ def ui(port: int, storage: Path) -> None:
         return
     click.echo(f"MLflow on http://127.0.0.1:{port} - open an experiment, then the table's columns.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # a process we never use
     server = ["mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     os.execv(sys.executable, [sys.executable, "-m", *server, "--port", str(port), "--workers", "1"])
 
@@ -192,3 +193,7 @@ def main() -> None:
     except KdsearchError as error:
         click.echo(f"kdsearch: {error}", err=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

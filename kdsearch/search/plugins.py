@@ -1,5 +1,6 @@
 """From a study's names to the sampler and the scheduler that they stand for."""
 
+import inspect
 from typing import Any
 
 from optuna.samplers import BaseSampler
@@ -32,8 +33,14 @@ def scheduler_for(study: Study) -> TrialScheduler:
 
 
 def _build(folder: str, plugin: Named, **given: Any) -> Any:
+    build = catalogue.load(folder, plugin.name).build
+    for name, parameter in inspect.signature(build).parameters.items():
+        wanted, came = type(parameter.default), plugin.settings.get(name, parameter.default)
+        if not isinstance(came, (int, float) if wanted is float else wanted):
+            law = f"{name} must be like its default {parameter.default!r}"
+            raise SettingError(f"{plugin.name!r}: {law}, but got {came!r}.")
     try:
-        return catalogue.load(folder, plugin.name).build(**given, **plugin.settings)
+        return build(**given, **plugin.settings)
     except (TypeError, ValueError, AssertionError) as error:
         raise SettingError(
             f"{plugin.name!r} cannot be set up with {plugin.settings}: {error}."

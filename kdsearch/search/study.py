@@ -4,8 +4,10 @@
 every dimension has been assembled into an experiment and validated.
 """
 
+import copy
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,6 @@ from kdsearch.values import Value, problems_of
 ALGORITHMS = "search/algorithms"
 SCHEDULERS = "search/schedulers"
 _SEARCHABLE = ("objective", "recipe", "student")
-_FIXED = ("recipe.epochs",)
 
 
 class Named(Value):
@@ -118,7 +119,7 @@ class Study(Value):
                 str(path), [Problem("", f"cannot be read: {error.strerror}.")]
             ) from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise StudyError(str(path), [Problem("", f"is not YAML: {error}")]) from None
+            raise StudyError(str(path), [Problem("", f"is not YAML: {_reason(error)}")]) from None
         if not isinstance(content, Mapping):
             law = "a study must be a mapping of sections (data, teacher, student, space, ...)"
             raise StudyError(str(path), [Problem("", f"{law}, but got {type(content).__name__}.")])
@@ -130,8 +131,10 @@ class Study(Value):
         try:
             study = cls.model_validate(content)
         except pydantic.ValidationError as error:
-            partial = list(_space_problems(content))
-            raise StudyError(source, [*problems_of(error, cls), *partial]) from None
+            problems = [*problems_of(error, cls), *_space_problems(content)]
+            with suppress(pydantic.ValidationError):
+                problems += _problems(cls.model_validate(_without(content, error)))
+            raise StudyError(source, dict.fromkeys(problems)) from None
         if problems := [*_space_problems(content), *_problems(study)]:
             raise StudyError(source, dict.fromkeys(problems))
         return study
@@ -194,12 +197,26 @@ def _problems(study: Study) -> Iterator[Problem]:
         space = study.parsed_space
     except StudyError:
         return
-    for path in space.dimensions():
-        if path in _FIXED:
-            message = "all trials must have the same number of epochs to be comparable: fix it."
-            yield Problem(f"space.{path}", message)
+    told: dict[tuple[str, str], Problem] = {}
     for corner in space.corners():
-        yield from problems_in(study.assembled(space.assemble(corner)), "space")
+        for problem in _corner_problems(study, space.assemble(corner)):
+            # One wrong end shows in many corners, each with other settings around it.
+            told.setdefault((problem.path, problem.message.rpartition(": ")[2]), problem)
+    yield from told.values()
+
+
+def _corner_problems(study: Study, drawn: Mapping[str, Any]) -> Iterator[Problem]:
+    experiment = study.assembled({key: drawn[key] for key in drawn if key in _SEARCHABLE})
+    problems = problems_in(experiment, "space")
+    for path, message in problems:
+        yield Problem(path.replace("space.model", "space.student", 1), message)
+    if problems:
+        return
+    if experiment["recipe"]["epochs"] != study.recipe.epochs:
+        message = "all trials must have the same number of epochs to be comparable: fix it."
+        yield Problem("space.recipe.epochs", message)
+    if "student" in drawn:
+        yield from _network_problems("space.student", Network.model_validate(experiment["model"]))
 
 
 def _space_problems(content: Mapping[str, Any]) -> Iterator[Problem]:
@@ -232,12 +249,36 @@ def _plugin_problems(study: Study) -> Iterator[Problem]:
 
 def _model_problems(study: Study) -> Iterator[Problem]:
     for path, network in {"teacher.model": study.teacher.model, "student": study.student}.items():
-        try:
-            # The meta device allocates nothing: this checks names and sizes, however large.
-            with torch.device("meta"):
-                models.build(network.name, classes=10, **network.size)
-        except KdsearchError as error:
-            yield Problem(path, str(error))
+        yield from _network_problems(path, network)
+
+
+def _network_problems(path: str, network: Network) -> Iterator[Problem]:
+    try:
+        # The meta device allocates nothing: this checks names and sizes, however large.
+        with torch.device("meta"):
+            models.build(network.name, classes=10, **network.size)
+    except KdsearchError as error:
+        yield Problem(path, str(error))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{error.problem} in line {mark.line + 1}, column {mark.column + 1}."
+    return " ".join(str(error).split())
+
+
+def _without(content: Mapping[str, Any], error: pydantic.ValidationError) -> dict[str, Any]:
+    """The content without what was refused, so that the rest can be checked all the same."""
+    rest = copy.deepcopy(dict(content))
+    for found in error.errors():
+        steps = found["loc"][: -1 if found["type"] == "missing" else None]
+        section: Any = rest
+        for step in steps[:-1]:
+            section = section[step] if isinstance(section, dict) else {}
+        if steps and isinstance(section, dict):
+            section.pop(steps[-1], None)
+    return rest
 
 
 def _objective_options(space: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -10,9 +10,10 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader follows YAML 1.1, where `1e-3` is a string and a second key wins."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (key_node, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
+        pairs = [pair for pair in node.value if pair[0].tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key, deep=True) for key, _ in pairs]
+        for index, (key, (key_node, _)) in enumerate(zip(keys, pairs, strict=True)):
+            if keys[:index].count(key):
                 raise yaml.constructor.ConstructorError(
                     "while reading a mapping", node.start_mark,
                     f"the key {key!r} appears twice", key_node.start_mark,

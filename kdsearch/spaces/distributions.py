@@ -7,6 +7,7 @@ choice: [0.9, {…}, …]      one of the options; an option may be a whole sub-
 """
 
 import math
+import sys
 from typing import Any
 
 from kdsearch.errors import SettingError
@@ -44,7 +45,9 @@ class _Range:
 
     def at(self, share: float) -> float | int:
         """The value at a share in [0, 1] of the range's probability mass."""
-        return self.low + share * (self.high - self.low)
+        # A weighted mean: exact at both ends, and without a difference that could overflow.
+        value: float = self.low * (1 - share) + self.high * share
+        return min(max(value, self.low), self.high)
 
 
 class Uniform(_Range):
@@ -85,7 +88,7 @@ class Integer(_Range):
         return super().contains(value) and isinstance(value, int)
 
     def at(self, share: float) -> int:
-        return min(int(self.low + share * (self.high - self.low + 1)), int(self.high))
+        return min(int(self.low) + math.floor(share * (self.high - self.low + 1)), int(self.high))
 
 
 RANGES = {kind.word: kind for kind in (Uniform, LogUniform, Integer)}
@@ -93,4 +96,8 @@ Range = Uniform | LogUniform | Integer
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max
+    )

@@ -63,6 +63,10 @@ class Space:
         problems: list[Problem] = []
         self.tree = tree
         self._root = _parse(tree, "", source, problems)
+        paths = [path for path, _ in _dimensions(self._root)]
+        for path in dict.fromkeys(path for path in paths if paths.count(path) > 1):
+            law = "two dimensions must not have the same path"
+            problems.append(Problem(dotted(source, path), f"{law}: rename one of the keys."))
         if problems:
             raise StudyError(source, problems)
 
@@ -122,10 +126,11 @@ def _parse_choice(content: Any, path: str, source: str, problems: list[Problem])
         problems.append(Problem(dotted(source, path), message))
         return None
     labels = [_label(option, index) for index, option in enumerate(content)]
-    labels = [
-        label if labels.count(label) == 1 else f"{label}-{labels[:index].count(label) + 1}"
-        for index, label in enumerate(labels)
-    ]
+    while len(set(labels)) < len(labels):
+        labels = [
+            label if labels.count(label) == 1 else f"{label}-{labels[:index].count(label) + 1}"
+            for index, label in enumerate(labels)
+        ]
     options = {
         label: _parse(option, dotted(path, label), source, problems)
         for label, option in zip(labels, content, strict=True)
@@ -194,6 +199,7 @@ def _locate(node: Any, target: Any, point: Point) -> bool:
 def _corners(node: Any) -> Iterator[Point]:
     if isinstance(node, _Leaf):
         yield {node.path: node.range.at(0.0)}
+        yield {node.path: node.range.at(0.381966)}
         yield {node.path: node.range.at(1.0)}
     elif isinstance(node, _Choice):
         for label, option in node.options.items():

@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from kdsearch import models, values
@@ -20,7 +21,7 @@ class Teacher(Value):
 
     model: Network
     recipe: Recipe = Recipe()
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
     def digest(self, data: Splits) -> str:
         """The key of the trained weights: what was trained, how, and on which images."""

@@ -1,10 +1,10 @@
 """Recipe: how a network is trained, apart from what it minimises."""
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from kdsearch.values import Value
@@ -25,6 +25,12 @@ class Recipe(Value):
     nesterov: bool = False
     weight_decay: float = Field(5e-4, ge=0)
     schedule: Literal["step", "cosine", "constant"] = "step"
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.optimiser == "sgd" and self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum > 0, but got 0.")
+        return self
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""

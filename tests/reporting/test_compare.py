@@ -36,15 +36,15 @@ def test_no_interval_is_claimed_without_spread(ours: list[float], theirs: list[f
 def test_intervals_cover_at_their_nominal_rate() -> None:
     random = np.random.default_rng(0)
     covered = 0
-    for _ in range(2000):
+    for _ in range(500):
         shared = random.normal(0, 3, 5)
         ours, theirs = shared + random.normal(0.5, 1, 5), shared + random.normal(0, 1, 5)
         found = paired(list(ours), list(theirs))
         assert found.low is not None
         assert found.high is not None
         covered += found.low <= 0.5 <= found.high
-    # Three standard errors of a rate of 0.95 over 2,000 draws.
-    assert covered / 2000 == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 2000) ** 0.5)
+    # Three standard errors of a rate of 0.95 over 500 draws.
+    assert covered / 500 == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 500) ** 0.5)
 
 
 def test_spread_is_the_sample_standard_deviation() -> None:

@@ -1,0 +1,131 @@
+"""The leaderboard and the account, from a hand-made record whose figures are known."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+
+from kdsearch.reporting.account import account
+from kdsearch.reporting.html import answer, report
+from kdsearch.reporting.leaderboard import as_csv, as_json, as_markdown, leaderboard, settings_of
+from kdsearch.tracking import Record
+
+EXPERIMENT: dict[str, Any] = {
+    "objective": {"name": "kd", "temperature": 4.0},
+    "recipe": {"learning_rate": 0.05},
+}
+
+
+def experiment(name: str, seed: int = 0) -> dict[str, Any]:
+    return {"objective": {"name": name}, "recipe": {"learning_rate": 0.05}, "seed": seed}
+
+
+class Made:
+    """A record built event by event; epoch `k` takes 2 seconds."""
+
+    def __init__(self) -> None:
+        self.record = Record()
+        study = {"name": "made", "question": "Q?", "recipe": {"epochs": 3}, "search": {"seed": 0}}
+        self.add("search", study=study, name="made-1", slots=2, digest="d", data="e",
+                 environment={})  # fmt: skip
+
+    def add(self, event: str, time: float = 0.0, **content: Any) -> None:
+        self.record.add({"event": event, "time": time, **content})
+
+    def training(self, id: str, row: str, curve: list[float], status: str = "finished",
+                 seed: int = 0, origin: str = "published") -> None:  # fmt: skip
+        family = row.split()[0]
+        kind = "final" if id.startswith("f") else "trial"
+        self.add("trial", id=id, kind=kind, family=family, origin=origin, row=row,
+                 experiment=experiment(family, seed))  # fmt: skip
+        for number, accuracy in enumerate(curve, start=1):
+            self.add("epoch", id=id, epoch=number, accuracy=accuracy, loss=1.0, train_loss=1.0,
+                     seconds=2.0)  # fmt: skip
+        self.add("end", id=id, status=status)
+
+
+@pytest.fixture
+def record() -> Record:
+    made = Made()
+    made.training("t0000", "kd", [0.1, 0.2], status="pruned", origin="proposed")
+    made.training("t0001", "ttm", [0.1, 0.2, 0.3], origin="proposed")
+    for seed, (kd, ttm) in enumerate([(0.90, 0.93), (0.92, 0.94)]):
+        made.training(f"f0-{seed}", "kd (published)", [0.5, 0.6, kd], seed=seed)
+        made.training(f"f1-{seed}", "ttm (found)", [0.5, 0.96, ttm], seed=seed, origin="found")
+        made.training(f"f2-{seed}", "ce (published)", [0.5], "failed" if seed else "finished", seed)
+    for name, begin, end in [("teacher", 0, 5), ("search", 5, 15), ("finals", 15, 40)]:
+        made.add("stage", begin, name=name, state="begin")
+        made.add("stage", end, name=name, state="end")
+    return made.record
+
+
+def test_rows_are_ranked_by_the_last_epoch(record: Record) -> None:
+    rows = leaderboard(record)
+    assert [(row.rank, row.name) for row in rows] == [
+        (1, "ttm (found)"), (2, "kd (published)"), (3, "ce (published)"),
+    ]  # fmt: skip
+    assert rows[0].mean == pytest.approx(93.5)
+    assert rows[0].std == pytest.approx(0.5**0.5)
+    assert rows[0].best_epoch == pytest.approx(96)
+
+
+def test_differences_are_paired_by_seed(record: Record) -> None:
+    best, reference, failing = leaderboard(record)
+    assert best.difference == pytest.approx(2.5)  # of +3 and +2
+    assert best.low is not None
+    assert best.low == pytest.approx(2.5 - 12.706 * 0.5, rel=1e-3)
+    assert reference.difference is None
+    assert (failing.n, failing.failed, failing.low) == (1, 1, None)
+    assert failing.difference == pytest.approx(-40)
+
+
+def test_epochs_spent_count_the_familys_search_where_it_was_found(record: Record) -> None:
+    best, reference, _ = leaderboard(record)
+    assert best.student_epochs == 3 + 6
+    assert reference.student_epochs == 6
+
+
+def test_formats_hold_the_same_rows(record: Record) -> None:
+    rows = leaderboard(record)
+    as_lists = list(csv.DictReader(io.StringIO(as_csv(rows))))
+    parsed = json.loads(as_json(rows))
+    assert [row["name"] for row in as_lists] == [row["name"] for row in parsed]
+    assert float(as_lists[0]["mean"]) == parsed[0]["mean"] == rows[0].mean
+    assert as_markdown(rows).splitlines()[2].startswith("| 1 | ttm (found) | lr 0.05 | 93.50 |")
+
+
+def test_the_account_adds_up(record: Record) -> None:
+    found = account(record)
+    assert (found.teacher_seconds, found.stage_seconds) == (5, 35)
+    # 5 epochs of the search and 14 of the finals, 2 seconds each, on 2 slots.
+    assert found.student_epochs == 5 + 14
+    assert found.training_seconds == 38
+    assert found.overhead_seconds == pytest.approx(35 - 19)
+    assert found.saved_epochs == 1
+    assert "16.0 s (46%) were neither" in found.lines()[-1]
+
+
+def test_the_answer_claims_no_more_than_the_interval(record: Record) -> None:
+    said = answer(record)
+    assert said.startswith("ttm (found) made the best student: 93.50 % test accuracy (n = 2)")
+    assert "which includes zero" in said
+
+
+def test_a_search_without_finals_says_so() -> None:
+    assert leaderboard(Made().record) == []
+    assert answer(Made().record) == "The finals have not been run yet."
+
+
+def test_the_report_escapes_what_a_study_says(record: Record) -> None:
+    record.header["study"]["question"] = "<script>alert(1)</script>"
+    page = report(record)
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_settings_read_short() -> None:
+    assert settings_of(EXPERIMENT) == "temperature 4, lr 0.05"
+    parts = {"objective": {"divergence": {"kind": "mse"}, "balance": {"soft": 2.0}}}
+    assert settings_of(EXPERIMENT | parts) == "divergence (mse), balance (soft 2), lr 0.05"

@@ -1,0 +1,69 @@
+"""Every scheduler builds as it is named, and refuses what would never stop a student."""
+
+import re
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+
+from kdsearch import catalogue
+from kdsearch.errors import SettingError
+from kdsearch.search.plugins import scheduler_for
+from kdsearch.search.study import SCHEDULERS, Study
+
+NAMES = catalogue.names(SCHEDULERS)
+GRACEFUL = [n for n in NAMES if "grace_period=" in catalogue.describe(SCHEDULERS, n).settings]
+
+
+def build(name, epochs=27, **settings):
+    return catalogue.load(SCHEDULERS, name).build(metric="accuracy", epochs=epochs, **settings)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_scheduler_builds_with_its_defaults(name):
+    assert isinstance(build(name), TrialScheduler)
+
+
+def test_asha_and_median_have_a_grace_period_and_none_has_not():
+    assert {"asha", "median"} <= set(GRACEFUL)
+    assert "none" in set(NAMES) - set(GRACEFUL)
+
+
+@pytest.mark.parametrize("name", GRACEFUL)
+@pytest.mark.parametrize(("epochs", "grace"), [(27, 0), (27, 27), (27, 28), (3, 3), (1, 1)])
+def test_the_grace_period_ends_before_the_last_epoch(name, epochs, grace):
+    law = rf"1 <= grace_period < epochs={epochs} must hold, but got {grace}$"
+    with pytest.raises(ValueError, match=law):
+        build(name, epochs, grace_period=grace)
+
+
+@pytest.mark.parametrize("factor", [1, 0.5, -3])
+def test_asha_must_reduce(factor):
+    with pytest.raises(ValueError, match=rf"reduction_factor > 1 must hold, but got {factor}$"):
+        build("asha", reduction_factor=factor)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "grace", "factor", "rungs"),
+    [
+        (27, 3, 3, [9, 3]),
+        (27, 1, 3, [9, 3, 1]),
+        (28, 3, 3, [27, 9, 3]),
+        (240, 30, 2, [120, 60, 30]),
+    ],
+)
+def test_the_rungs_of_asha(epochs, grace, factor, rungs):
+    scheduler = build("asha", epochs, grace_period=grace, reduction_factor=factor)
+    # Ray shows its rungs nowhere else; at the last epoch, which it may list, all stop anyway.
+    (bracket,) = scheduler._brackets
+    assert [rung for rung, _ in bracket._rungs if rung < epochs] == rungs
+
+
+def test_an_impossible_setting_of_a_study_is_one_sentence(content):
+    scheduler = {"name": "asha", "grace_period": 4}
+    study = Study.of(content | {"search": {"scheduler": scheduler}})
+    message = (
+        "'asha' cannot be set up with {'grace_period': 4}:"
+        " 1 <= grace_period < epochs=4 must hold, but got 4."
+    )
+    with pytest.raises(SettingError, match=f"^{re.escape(message)}$"):
+        scheduler_for(study)

@@ -1,0 +1,250 @@
+"""A study that loads can be run; one that cannot says everything that is wrong with it at once.
+
+Most of it is tables: what is changed in a good study, and the sentence that this must give.
+"""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kdsearch import catalogue
+from kdsearch.errors import StudyError
+from kdsearch.objectives import objective
+from kdsearch.search.study import Study
+from kdsearch.training.experiment import problems_in
+
+SHIPPED = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
+KD = {"name": "kd", "temperature": {"log_uniform": [1, 20]}, "lam": {"uniform": [0, 1]}}
+GOOD = {
+    "name": "good",
+    "data": {"name": "digits"},
+    "teacher": {"model": {"name": "cnn", "width": 32}},
+    "student": {"name": "cnn", "width": 8},
+    "recipe": {"epochs": 27, "learning_rate": 0.1},
+    "space": {
+        "objective": {"choice": [{"name": "ce"}, KD]},
+        "recipe": {"learning_rate": {"log_uniform": [0.01, 0.5]}},
+    },
+}
+
+
+def changed(*changes):
+    """The good study with values put at dotted places."""
+    content = copy.deepcopy(GOOD)
+    for place, value in changes:
+        *sections, key = place.split(".")
+        section = content
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = value
+    return content
+
+
+def mistakes(content):
+    """What is said to be wrong with a mapping, a line each."""
+    with pytest.raises(StudyError, match=r"^study has \d+ mistakes?:\n  ") as caught:
+        Study.of(content)
+    lines = str(caught.value).splitlines()[1:]
+    assert lines == [f"  {problem}" for problem in caught.value.problems]
+    return [line.strip() for line in lines]
+
+
+def says(line, told):
+    """Whether a line begins as told, and holds what is told after the dots."""
+    start, _, end = told.partition(" … ")
+    return line.startswith(start) and end in line
+
+
+def _no(path, valid, near):
+    key = path.rpartition(".")[2]
+    return f"{path}: there is no setting {key!r} here. Did you mean {near!r}? Valid: {valid}."
+
+
+RECIPE = "epochs, batch_size, learning_rate, optimiser, momentum, nesterov, weight_decay, schedule"
+SECTIONS = "name, question, data, teacher, student, recipe, space, search, final, resources"
+ALGORITHMS = ", ".join(catalogue.names("search/algorithms"))
+FIELDS = [
+    ("recpie", 1, _no("recpie", f"{SECTIONS}, tracking", "recipe")),
+    ("recipe.lerning_rate", 1, _no("recipe.lerning_rate", RECIPE, "learning_rate")),
+    ("teacher.modle", 1, _no("teacher.modle", "model, recipe, seed", "model")),
+    ("teacher.recipe.epohcs", 1, _no("teacher.recipe.epohcs", RECIPE, "epochs")),
+    ("search.trails", 1, _no("search.trails", "trials, algorithm, scheduler, seed", "trials")),
+    ("final.seed", 1, _no("final.seed", "seeds", "seeds")),
+    ("resources.gpus", 1, _no("resources.gpus", "cpu, gpu, max_concurrent", "gpu")),
+    ("tracking.url", "x", _no("tracking.url", "uri", "uri")),
+    ("question", 3, "question: question must be a valid string, but got 3."),
+    ("data.validation", 1, "data.validation: validation < 1 must hold, but got 1."),
+    ("teacher.seed", -1, "teacher.seed: seed >= 0 must hold, but got -1."),
+    ("recipe.epochs", 0, "recipe.epochs: epochs >= 1 must hold, but got 0."),
+    (
+        "recipe.optimiser",
+        "lamb",
+        "recipe.optimiser: optimiser must be one of 'sgd' or 'adamw', but",
+    ),
+    ("search.trials", "many", "search.trials: trials must be a valid integer, unable to parse"),
+    ("search.algorithm", {}, "search.algorithm.name: a value for 'name' is needed, but none was"),
+    ("final.seeds", 1, "final.seeds: seeds >= 2 must hold, but got 1."),
+    ("resources.cpu", 0, "resources.cpu: cpu > 0 must hold, but got 0."),
+    ("resources.gpu", 1.5, "resources.gpu: a gpu share must be at most 1 or a whole number, but"),
+    ("space.recipe.momentum", {"uniform": [1, 0]}, "space.recipe.momentum: low < high must hold,"),
+]
+PLUGINS = [
+    ("data.tset", 0.1, "data.tset: 'digits' has the settings test, but got 'tset'."),
+    (
+        "search.algorithm",
+        {"name": "tpee"},
+        f"search.algorithm.name: … Did you mean 'tpe'? Valid: {ALGORITHMS}.",
+    ),
+    (
+        "search.scheduler",
+        {"name": "asha", "grace_perod": 3},
+        "search.scheduler.grace_perod: 'asha' has the settings grace_period, reduction_factor, but",
+    ),
+    ("student.widht", 3, "student: model 'cnn' has the sizes width, depth, but got 'widht'."),
+    ("teacher.model", {"name": "cnnn"}, "teacher.model: a name must be one of the models, but got"),
+]
+ALONE = [
+    ("data.name", "digit", "data.name: a name must be one of the datasets, but got 'digit'. Did"),
+    ("space", {}, "space: a space must say which objectives to try under 'objective'."),
+    ("space.data", {}, "space.data: a space may vary objective, recipe, student, but got 'data'."),
+    ("space.objective", "ce", "space.objective: an objective must be a mapping with a name or"),
+    (
+        "space.objective",
+        {"choice": [{"name": "ce"}, {**KD, "lam": {"uniform": [0, 2.5]}}]},
+        "space.objective: 0 <= lam <= 1 must hold, but got 2.5. 0 is labels only.",
+    ),
+    (
+        "space.objective",
+        {"choice": [{"name": "ce"}, {**KD, "temperature": {"uniform": [-1.5, 5]}}]},
+        "space.objective: kd … temperature > 0 must hold, but got -1.5.",
+    ),
+    (
+        "space.objective",
+        {"choice": [{"balance": {"soft": {"choice": [1, {"uniform": [-0.5, 1]}]}}}]},
+        "space.objective.balance.soft: soft >= 0 must hold, but got -0.5.",
+    ),
+    ("space.recipe.batch_size", {"integer": [1, 8]}, "space.recipe.batch_size: batch_size >= 2"),
+    ("space.recipe.batch_size", {"uniform": [2, 8]}, "space.recipe.batch_size: batch_size must be"),
+    ("space.recipe.epochs", {"integer": [1, 3]}, "space.recipe.epochs: all trials must have the"),
+    ("space.recipe.epochs", 5, "space.recipe.epochs: all trials must have the same number of"),
+    ("space.recipe", {"choice": [{"epochs": 2}, {}]}, "space.recipe … same number of epochs"),
+    ("space.student.name", {"choice": ["cnn", 3]}, "space.student.name: name must be a valid"),
+    ("space.student.width", {"integer": [0, 4]}, "space.student: model 'cnn' cannot be built with"),
+    ("space.student.widht", {"integer": [1, 4]}, "space.student: model 'cnn' has the sizes width,"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "told"), [*FIELDS, *PLUGINS, *ALONE])
+def test_a_mistake_is_told_at_its_place_and_nothing_else_is(place, value, told):
+    (line,) = mistakes(changed((place, value)))
+    assert says(line, told)
+
+
+@pytest.mark.parametrize("table", [FIELDS, PLUGINS, [*FIELDS, *PLUGINS]])
+def test_all_mistakes_of_a_file_are_told_together(table, tmp_path):
+    rows = {place: (value, told) for place, value, told in table}
+    content = changed(*((place, value) for place, (value, _) in rows.items()))
+    lines = mistakes(content)
+    assert [t for _, t in rows.values() if not any(says(line, t) for line in lines)] == []
+    file = tmp_path / "wrong.yaml"
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(StudyError, match=rf"^wrong.yaml has {len(rows)} mistakes:\n"):
+        Study.load(file)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
+def test_a_shipped_study_loads_and_all_its_published_settings_are_experiments(file):
+    study = Study.load(file)
+    first, second, *_ = (spec["name"] for _, spec in study.published())
+    assert (first, second) == ("ce", "kd")
+    for draw, spec in study.published():
+        assert objective(**spec) == objective(spec["name"])
+        assert problems_in(study.assembled(draw)) == []
+
+
+SAME = {
+    "question": "Why?",
+    "resources": {"cpu": 2, "gpu": 0.5, "max_concurrent": 3},
+    "tracking.uri": "sqlite:///elsewhere.db",
+    "search.trials": 64,
+    "student.width": 8,
+}
+OTHER = {
+    "name": "other",
+    "data.validation": 0.3,
+    "data.seed": 1,
+    "data.test": 0.5,
+    "teacher.model.width": 16,
+    "teacher.recipe.epochs": 3,
+    "teacher.seed": 1,
+    "student.width": 16,
+    "recipe.epochs": 28,
+    "space.recipe.learning_rate": {"log_uniform": [0.01, 0.4]},
+    "space.objective": {"choice": [KD, {"name": "ce"}]},
+    "search.trials": 65,
+    "search.algorithm": {"name": "random"},
+    "search.scheduler": {"name": "asha", "grace_period": 4},
+    "search.seed": 1,
+    "final.seeds": 6,
+}
+
+
+def test_the_digest_is_of_what_decides_the_outcome():
+    assert {place.partition(".")[0] for place in SAME | OTHER} == set(Study.model_fields)
+    good = Study.of(GOOD).digest
+    assert {Study.of(changed(change)).digest for change in SAME.items()} == {good}
+    assert len({good, *(Study.of(changed(change)).digest for change in OTHER.items())}) == 17
+
+
+def test_a_study_comes_back_from_json():
+    study = Study.of(changed(*OTHER.items(), *SAME.items()))
+    again = Study.of(json.loads(study.model_dump_json()))
+    assert (again, again.digest) == (study, study.digest)
+
+
+def test_what_is_published_comes_first_each_once_in_the_order_of_the_file():
+    free = {"divergence": {"kind": "mse"}}
+    options = [{"name": "ttm", "beta": {"uniform": [1, 100]}}, free, KD, {"name": "dist"}]
+    study = Study.of(changed(("space.objective", {"choice": options})))
+    specs = [spec for _, spec in study.published()]
+    assert [spec["name"] for spec in specs] == ["ce", "kd", "ttm", "dist"]
+    assert [objective(**spec) for spec in specs] == [objective(spec["name"]) for spec in specs]
+    assert specs[2] == {"name": "ttm", "beta": 100.0}
+    assert [draw["recipe"] for draw, _ in study.published()] == [{"learning_rate": 0.1}] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "rate", "point"),
+    [
+        ([KD], [0.1, 1], {"": "kd", ".kd.temperature": 4.0, ".kd.lam": 0.9}),
+        ([{"name": "kd", "temperature": 4}], [0.1, 1], {"": "kd"}),
+        ([{"name": "kd"}, KD], [0.1, 1], {"": "kd-2", ".kd-2.temperature": 4.0, ".kd-2.lam": 0.9}),
+        ([{**KD, "temperature": 2}], [0.1, 1], None),
+        ([{**KD, "lam": {"uniform": [0, 0.5]}}], [0.1, 1], None),
+        ([{"name": "ce"}], [0.1, 1], None),
+        ([KD], [0.2, 1], None),
+    ],
+)
+def test_published_settings_are_found_in_the_space_where_they_lie_inside(options, rate, point):
+    space = {"objective": {"choice": options}, "recipe": {"learning_rate": {"log_uniform": rate}}}
+    study = Study.of(changed(("space", space)))
+    draw, spec = list(study.published())[1]
+    assert (spec["name"], objective(**spec)) == ("kd", objective("kd"))
+    base = {"recipe.learning_rate": 0.1}
+    expected = point and base | {f"objective{path}": value for path, value in point.items()}
+    assert study.parsed_space.locate(draw) == expected
+
+
+def test_a_draw_is_merged_into_what_the_study_fixes():
+    study = Study.of(changed(("student.depth", 3), ("search.seed", 7)))
+    drawn = {"objective": {"name": "ce"}, "recipe": {"momentum": 0.5}, "student": {"width": 2}}
+    assert study.assembled(drawn) == {
+        "model": {"name": "cnn", "width": 2, "depth": 3},
+        "objective": {"name": "ce"},
+        "recipe": {**study.recipe.model_dump(), "epochs": 27, "momentum": 0.5},
+        "seed": 7,
+    }
+    assert study.student.size == {"width": 8, "depth": 3}

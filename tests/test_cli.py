@@ -1,0 +1,111 @@
+"""The terminal: helps, lists and checks quickly; every mistake is a sentence and exit status 1."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from kdsearch import catalogue
+from kdsearch.cli import cli
+from kdsearch.errors import KdsearchError
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def test_help_names_every_command_with_a_sentence() -> None:
+    said = run("--help").output
+    assert "kdsearch run search_spaces/digits.yaml" in said
+    for name, command in cli.commands.items():
+        assert f"\n  {name} " in said
+        assert command.help is not None
+        assert command.help.strip().endswith(".")
+        assert run(name, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("what", catalogue.FOLDERS)
+def test_list_shows_every_name_with_settings(what: str) -> None:
+    said = run("list", what).output
+    folder, _ = catalogue.FOLDERS[what]
+    for name in catalogue.names(folder):
+        assert f"\n{name} " in f"\n{said}"
+        assert catalogue.describe(folder, name).settings in said
+
+
+def test_check_shows_the_plan(root: Path) -> None:
+    said = run("check", root / "search_spaces" / "digits.yaml").output
+    for telling in (
+        "15 dimensions:",
+        "objective.wttm.weighting_power  uniform: [0, 2]",
+        "64 trials of 27 epochs, algorithm tpe, scheduler asha, seed 0",
+        "first trials: ce, kd, logit_mse, ttm, wttm, ptloss at their published settings",
+        "finals: at most 12 rows x 5 seeds",
+        # 64 trials and 12 x 5 finals of 27 epochs.
+        "at most 3348 student-epochs and 40 teacher-epochs",
+        "each trial takes 1 CPU and 0 GPU",
+    ):
+        assert telling in said
+
+
+def test_check_reports_algorithm_and_scheduler_together(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    content["search"] = {
+        "algorithm": {"name": "grid", "levels": 0},
+        "scheduler": {"name": "asha", "grace_period": 9},
+    }
+    study = tmp_path / "small.yaml"
+    study.write_text(yaml.safe_dump(content))
+    result = run("check", study)
+    assert isinstance(result.exception, KdsearchError)
+    message = str(result.exception)
+    assert "search.algorithm: 'grid' cannot be set up" in message
+    assert "levels >= 1 must hold, but got 0" in message
+    assert "1 <= grace_period < epochs=4 must hold, but got 9" in message
+
+
+@pytest.mark.parametrize("command", ["leaderboard", "report", "sync", "resume"])
+def test_an_empty_storage_says_what_to_do(command: str, tmp_path: Path) -> None:
+    result = run(command, "--storage", tmp_path)
+    assert isinstance(result.exception, KdsearchError)
+    assert "kdsearch " in str(result.exception)
+
+
+@pytest.mark.slow
+def test_ui_serves_the_storage_on_loopback(tmp_path: Path) -> None:
+    port = 5631
+    command = [sys.executable, "-c", "from kdsearch.cli import main; main()", "ui"]
+    server = subprocess.Popen(
+        [*command, "--port", str(port), "--storage", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        assert _answer(f"http://127.0.0.1:{port}/health") == b"OK"
+        query = json.dumps({"max_results": 10}).encode()
+        url = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search"
+        request = urllib.request.Request(url, query, {"Content-Type": "application/json"})
+        assert b"Default" in urllib.request.urlopen(request, timeout=10).read()
+        assert (tmp_path / "mlflow.db").exists()
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _answer(url: str) -> bytes:
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            return bytes(urllib.request.urlopen(url, timeout=5).read())
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
