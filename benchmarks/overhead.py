@@ -1,6 +1,6 @@
 """What a trial costs beside its training: the same trainings in a plain loop and through kdsearch.
 
-    python benchmarks/overhead.py [--trials 24] [--epochs 30] [--rounds 3]
+    python benchmarks/overhead.py [--trials 16] [--epochs 12] [--rounds 3]
 
 Each round runs one search of fixed-length trials through kdsearch (Ray Tune, Optuna, journal,
 MLflow), then trains the very same experiments, read from its journal, in a plain loop: with one
@@ -99,8 +99,8 @@ def train_plainly() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=24)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

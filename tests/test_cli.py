@@ -45,11 +45,11 @@ def test_check_shows_the_plan(root: Path) -> None:
     for telling in (
         "15 dimensions:",
         "objective.wttm.weighting_power  uniform: [0, 2]",
-        "64 trials of 27 epochs, algorithm tpe, scheduler asha, seed 0",
+        "64 trials of 18 epochs, algorithm tpe, scheduler asha, seed 0",
         "first trials: ce, kd, logit_mse, ttm, wttm, ptloss at their published settings",
         "finals: at most 12 rows x 5 seeds",
-        # 64 trials and 12 x 5 finals of 27 epochs.
-        "at most 3348 student-epochs and 40 teacher-epochs",
+        # 64 trials and 12 x 5 finals of 18 epochs.
+        "at most 2232 student-epochs and 40 teacher-epochs",
         "each trial takes 1 CPU and 0 GPU",
     ):
         assert telling in said
