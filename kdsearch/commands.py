@@ -92,12 +92,12 @@ def _go(
     from kdsearch.search.cluster import connected
     from kdsearch.search.runner import Run
 
-    search = Run(study, folder, storage)
     past = store.record_of(folder)
     display = Display(console or Console(quiet=True), past)
     uri = tracking.tracking_uri(storage, study.tracking.uri)
     with store.held(folder):
         display.say(f"{'Going on with' if past.header else 'Starting'} {folder.name} in {storage}.")
+        search = Run(study, folder, storage)
         with connected(study.resources, address, max_concurrent) as cluster:
             follower = tracking.MlflowFollower(search.journal, uri, storage / "mlartifacts")
             follower.start()
@@ -144,10 +144,12 @@ def leaderboard(of: Record, format: str = "table") -> str | Table:
     """
     rows = rows_of(of)
     if not rows:
-        raise SearchError(
-            f"a leaderboard needs finals, but {of.header.get('name', 'this search')} has none yet."
-            " Go on with `kdsearch resume`."
-        )
+        name, failed = of.header.get("name", "this search"), of.of_kind("final")
+        if of.finished and failed:
+            reason = f"in {name} every final failed: {failed[0].reason}"
+        else:
+            reason = f"{name} has none yet. Go on with `kdsearch resume`"
+        raise SearchError(f"a leaderboard needs finals that finished, but {reason}.")
     if format != "table":
         return {"csv": as_csv, "json": as_json, "markdown": as_markdown}[format](rows)
     study = of.header["study"]

@@ -33,8 +33,9 @@ def rows(study: Study, record: Record) -> list[Row]:
     that equals a published one is not listed twice.
     """
     chosen: dict[str, Row] = {}
-    for drawn, spec in study.published():
-        row = Row(f"{spec['name']} (published)", spec["name"], "published", study.assembled(drawn))
+    for drawn in study.published():
+        name = drawn["objective"]["name"]
+        row = Row(f"{name} (published)", name, "published", study.assembled(drawn))
         chosen[_key(row.experiment)] = row
     best: dict[str, TrialRecord] = {}
     for trial in record.of_kind("trial"):

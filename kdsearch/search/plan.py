@@ -22,10 +22,9 @@ def plan(study: Study) -> list[str]:
         raise StudyError(study.name, problems)
     search, final, resources = study.search, study.final, study.resources
     epochs = study.recipe.epochs
-    published = [spec["name"] for _, spec in study.published()]
+    published = [drawn["objective"]["name"] for drawn in study.published()]
     dimensions = space.dimensions()
-    families = dimensions.get("objective")
-    rows = len(published) + (len(families) if isinstance(families, tuple) else 1)
+    rows = len(published) + len(study.families)
     width = max((len(path) for path in dimensions), default=0)
     return [
         study.question or study.name,

@@ -8,8 +8,9 @@ from ray.tune.schedulers import TrialScheduler
 
 from kdsearch import catalogue
 from kdsearch.errors import SettingError
+from kdsearch.search.mistakes import ALGORITHMS, SCHEDULERS
 from kdsearch.search.searcher import METRIC
-from kdsearch.search.study import ALGORITHMS, SCHEDULERS, Named, Study
+from kdsearch.search.study import Named, Study
 
 
 def sampler_for(study: Study) -> BaseSampler:

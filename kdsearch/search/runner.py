@@ -9,13 +9,11 @@ storage/
 
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
 from kdsearch import data
 from kdsearch.errors import Interrupted, Problem, StudyError
@@ -26,7 +24,8 @@ from kdsearch.search.environment import environment
 from kdsearch.search.jobs import FinalJobs, Jobs, SearchJobs
 from kdsearch.search.plugins import sampler_for, scheduler_for
 from kdsearch.search.proposals import Proposals
-from kdsearch.search.searcher import METRIC, JobSearcher
+from kdsearch.search.rungs import replay
+from kdsearch.search.searcher import JobSearcher
 from kdsearch.search.study import Study
 from kdsearch.search.teaching import Say, Teaching
 from kdsearch.search.trial import StudentTrial
@@ -37,19 +36,25 @@ class Run:
     """One search of a study, in a folder of its own."""
 
     def __init__(self, study: Study, folder: Path, storage: Path) -> None:
+        """Load the data and hold the study against it; nothing is started.
+
+        Raises:
+            StudyError: an objective of the space does not fit the data.
+            SettingError: the dataset has no such setting.
+        """
         self.study, self.folder, self.storage = study, folder, storage
         self.journal = Journal(folder / "journal.jsonl")
+        self._splits = data.load(**study.data.model_dump())
+        self._check_fit(self._splits)
 
     def go(self, cluster: Cluster, say: Say) -> Record:
         """Run every stage that is not done yet; returns the finished record.
 
         Raises:
-            StudyError: an objective of the space does not fit the data.
             Interrupted: Ctrl-C; `resume` goes on.
         """
+        splits = self._splits
         self.journal.mend()
-        splits = data.load(**self.study.data.model_dump())
-        self._check_fit(splits)
         self._header(cluster, splits)
         self._stage("teacher", "begin")
         teaching = Teaching(
@@ -76,13 +81,12 @@ class Run:
     def _search(self, cluster: Cluster, splits: data.Splits, logits: Any) -> None:
         record = Record.of(self.journal)
         space = self.study.parsed_space
-        first = [drawn for drawn, _ in self.study.published()]
-        proposals = Proposals(space, sampler_for(self.study), first)
+        proposals = Proposals(space, sampler_for(self.study), self.study.published())
         trials = self.study.search.trials
         jobs = SearchJobs(self.study, proposals, trials)
         scheduler = scheduler_for(self.study)
         jobs.replay(self.journal, record.trials)
-        _replay(scheduler, self.journal, record)
+        replay(scheduler, self.journal)
         ended = sum(trial.status != "running" for trial in record.of_kind("trial"))
         self._tune("search", cluster, jobs, scheduler, trials - ended, splits, logits)
 
@@ -173,26 +177,6 @@ class _Checkpoints(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **_: Any
     ) -> None:
         self._searcher.checkpointed(trial.trial_id, trial.last_result["epoch"], checkpoint.path)
-
-
-def _replay(scheduler: TrialScheduler, journal: Journal, record: Record) -> None:
-    """Show a fresh scheduler the ended trials of a journal, so that its rungs are as they were.
-
-    Trials that go on show themselves: they repeat their epochs before they train.
-    """
-    stubs = {
-        name: SimpleNamespace(trial_id=name, config={}, status="RUNNING")
-        for name, trial in record.trials.items()
-        if trial.kind == "trial" and trial.status != "running"
-    }
-    for event in journal:
-        if (stub := stubs.get(event.get("id", ""))) is None:
-            continue
-        result = {"training_iteration": event.get("epoch"), METRIC: event.get("accuracy")}
-        if event["event"] == "trial":
-            scheduler.on_trial_add(None, stub)
-        elif event["event"] == "epoch":
-            scheduler.on_trial_result(None, stub, result)
 
 
 def _trial_name(trial: Any) -> str:

@@ -90,6 +90,12 @@ def test_a_search_ends_in_all_three_ways(whole: tuple[Path, str]) -> None:
     assert {trial.reason for trial in failed} == {"the training loss was not finite"}
 
 
+def test_trials_share_data_without_carrying_it(whole: tuple[Path, str]) -> None:
+    """Images and logits are 0.3 MB; nothing that Tune writes per trial holds a copy of them."""
+    written = (store.named(whole[0]) / "ray").rglob("*")
+    assert sum(file.stat().st_size for file in written if file.is_file()) < 200_000
+
+
 def test_the_published_points_come_first(whole: tuple[Path, str]) -> None:
     record = store.record_of(store.named(whole[0]))
     origins = [(trial.family, trial.origin) for trial in record.of_kind("trial")]

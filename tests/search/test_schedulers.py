@@ -7,8 +7,10 @@ from ray.tune.schedulers import TrialScheduler
 
 from kdsearch import catalogue
 from kdsearch.errors import SettingError
+from kdsearch.search.mistakes import SCHEDULERS
 from kdsearch.search.plugins import scheduler_for
-from kdsearch.search.study import SCHEDULERS, Study
+from kdsearch.search.rungs import replay
+from kdsearch.search.study import Study
 
 NAMES = catalogue.names(SCHEDULERS)
 GRACEFUL = [n for n in NAMES if "grace_period=" in catalogue.describe(SCHEDULERS, n).settings]
@@ -67,3 +69,49 @@ def test_an_impossible_setting_of_a_study_is_one_sentence(content):
     )
     with pytest.raises(SettingError, match=f"^{re.escape(message)}$"):
         scheduler_for(study)
+
+
+def journal(curves):
+    """A journal in which students report side by side, one of them still under way."""
+    trials = [{"event": "trial", "id": name, "kind": "trial"} for name in curves]
+    for trial in trials:
+        trial |= {"family": "kd", "origin": "proposed", "experiment": {}, "time": 0.0}
+    epochs = [
+        {"event": "epoch", "id": name, "epoch": number, "accuracy": curve[number - 1]}
+        for number in range(1, 7)
+        for name, curve in curves.items()
+        if number <= len(curve)
+    ]
+    ends = [
+        {"event": "end", "id": name, "status": "pruned", "time": 0.0} for name in list(curves)[:-1]
+    ]
+    return [*trials, *epochs, *ends]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_replayed_scheduler_decides_as_the_first_one_would(name):
+    """Six students have ended; the next ones meet the same rungs, one weak and one strong."""
+    curves = {f"t{i}": [0.1 * i + 0.01 * e for e in range(1 + i)] for i in range(6)}
+    events = journal(curves | {"t6": [0.9]})
+    for accuracy in (0.05, 0.95):
+        decisions = []
+        for _ in range(2):
+            scheduler = build(name, epochs=9, **({"grace_period": 1} if name in GRACEFUL else {}))
+            replay(scheduler, events)
+            trial = type("Trial", (), {"trial_id": "new", "status": "RUNNING", "config": {}})()
+            scheduler.on_trial_add(None, trial)
+            result = {"training_iteration": 1, "accuracy": accuracy}
+            decisions.append(scheduler.on_trial_result(None, trial, result))
+        assert decisions[0] == decisions[1]
+        weak = accuracy < 0.1 and name in GRACEFUL
+        assert decisions[0] == (TrialScheduler.STOP if weak else TrialScheduler.CONTINUE)
+
+
+def test_replayed_rungs_hold_the_ended_students_and_no_other():
+    scheduler = build("asha", epochs=9, grace_period=1, reduction_factor=3)
+    replay(scheduler, journal({"t0": [0.1, 0.2, 0.3, 0.4], "t1": [0.2], "t2": [0.9, 0.9]}))
+    (bracket,) = scheduler._brackets
+    assert {rung: dict(held) for rung, held in bracket._rungs if rung < 9} == {
+        3: {"t0": 0.3},
+        1: {"t0": 0.1, "t1": 0.2},
+    }

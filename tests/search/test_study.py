@@ -158,9 +158,10 @@ def test_all_mistakes_of_a_file_are_told_together(table, tmp_path):
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
 def test_a_shipped_study_loads_and_all_its_published_settings_are_experiments(file):
     study = Study.load(file)
-    first, second, *_ = (spec["name"] for _, spec in study.published())
+    first, second, *_ = (draw["objective"]["name"] for draw in study.published())
     assert (first, second) == ("ce", "kd")
-    for draw, spec in study.published():
+    for draw in study.published():
+        spec = draw["objective"]
         assert objective(**spec) == objective(spec["name"])
         assert problems_in(study.assembled(draw)) == []
 
@@ -209,11 +210,11 @@ def test_what_is_published_comes_first_each_once_in_the_order_of_the_file():
     free = {"divergence": {"kind": "mse"}}
     options = [{"name": "ttm", "beta": {"uniform": [1, 100]}}, free, KD, {"name": "dist"}]
     study = Study.of(changed(("space.objective", {"choice": options})))
-    specs = [spec for _, spec in study.published()]
+    specs = [draw["objective"] for draw in study.published()]
     assert [spec["name"] for spec in specs] == ["ce", "kd", "ttm", "dist"]
     assert [objective(**spec) for spec in specs] == [objective(spec["name"]) for spec in specs]
     assert specs[2] == {"name": "ttm", "beta": 100.0}
-    assert [draw["recipe"] for draw, _ in study.published()] == [{"learning_rate": 0.1}] * 4
+    assert [draw["recipe"] for draw in study.published()] == [{"learning_rate": 0.1}] * 4
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,17 @@ def test_what_is_published_comes_first_each_once_in_the_order_of_the_file():
     [
         ([KD], [0.1, 1], {"": "kd", ".kd.temperature": 4.0, ".kd.lam": 0.9}),
         ([{"name": "kd", "temperature": 4}], [0.1, 1], {"": "kd"}),
-        ([{"name": "kd"}, KD], [0.1, 1], {"": "kd-2", ".kd-2.temperature": 4.0, ".kd-2.lam": 0.9}),
+        ([{"name": "kd"}, KD], [0.1, 1], {"": "kd-1"}),
+        (
+            [{**KD, "temperature": 2}, KD],
+            [0.1, 1],
+            {"": "kd-2", ".kd-2.temperature": 4.0, ".kd-2.lam": 0.9},
+        ),
+        (
+            [{"choice": [KD]}],
+            [0.1, 1],
+            {"": "0", ".0": "kd", ".0.kd.temperature": 4.0, ".0.kd.lam": 0.9},
+        ),
         ([{**KD, "temperature": 2}], [0.1, 1], None),
         ([{**KD, "lam": {"uniform": [0, 0.5]}}], [0.1, 1], None),
         ([{"name": "ce"}], [0.1, 1], None),
@@ -231,7 +242,8 @@ def test_what_is_published_comes_first_each_once_in_the_order_of_the_file():
 def test_published_settings_are_found_in_the_space_where_they_lie_inside(options, rate, point):
     space = {"objective": {"choice": options}, "recipe": {"learning_rate": {"log_uniform": rate}}}
     study = Study.of(changed(("space", space)))
-    draw, spec = list(study.published())[1]
+    draw = list(study.published())[1]
+    spec = draw["objective"]
     assert (spec["name"], objective(**spec)) == ("kd", objective("kd"))
     base = {"recipe.learning_rate": 0.1}
     expected = point and base | {f"objective{path}": value for path, value in point.items()}
