@@ -20,7 +20,11 @@ class Value(pydantic.BaseModel):
     """A frozen value: compared by content, usable as a key, refusing unknown fields."""
 
     model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,  # where a law allows infinity, its own field says so
+        ser_json_inf_nan="constants",
+        validate_default=True,
     )
 
 

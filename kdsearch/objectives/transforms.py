@@ -29,6 +29,20 @@ class Identity(Value):
         return logits
 
 
+class Centred(Value):
+    """Logits shifted to mean 0: all that is left of them at an infinite temperature.
+
+    KL versus MSE (arXiv 2105.08919), Theorem 1: the squared-temperature KL tends to half the mean
+    squared difference of centred logits.
+    """
+
+    kind: Literal["centred"] = "centred"
+    reads_teacher: ClassVar[bool] = True
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return logits - logits.mean(dim=1, keepdim=True)
+
+
 class Temperature(Value):
     """Logits divided by a temperature > 0, which is the power transform with gamma = 1/temperature.
 
@@ -127,10 +141,13 @@ class TopK(Value):
 
 
 TeacherTransform = Annotated[
-    Identity | Temperature | Standardise | Smoothed | TrueClass | TopK, Field(discriminator="kind")
+    Identity | Centred | Temperature | Standardise | Smoothed | TrueClass | TopK,
+    Field(discriminator="kind"),
 ]
 # The other three replace the logits by a target, which only a teacher can be.
-StudentTransform = Annotated[Identity | Temperature | Standardise, Field(discriminator="kind")]
+StudentTransform = Annotated[
+    Identity | Centred | Temperature | Standardise, Field(discriminator="kind")
+]
 
 
 def other_classes(values: Tensor, labels: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ ROWS = (
     ("ce", {}),
     ("kd", {}),
     ("kd", {"temperature": 2.0, "lam": 0.5}),
+    ("kd", {"temperature": float("inf"), "lam": 0.7}),
     ("logit_mse", {}),
     ("logit_mse", {"lam": 0.3}),
     ("ttm", {}),
@@ -24,6 +25,7 @@ ROWS = (
     ("wttm", {}),
     ("wttm", {"temperature": 3.0, "beta": 1.5, "weighting_power": 0.5}),
     ("wttm", {"weighting_power": -1.0}),
+    ("wttm", {"beta": 5.0, "normalise": True}),
     ("ptloss", {}),
     ("ptloss", {"epsilons": [0.5, -0.2, 0.1], "temperature": 2.0, "lam": 0.7}),
     ("ptloss", {"epsilons": [[0.3, -0.1, 0.2, 0.0, 1.5, -0.4, 0.6], -0.25]}),
@@ -72,6 +74,10 @@ def ce(z, v, y):
 
 
 def kd(z, v, y, temperature=4.0, lam=0.9):
+    if temperature == float("inf"):
+        gap = z - v
+        limit = np.dot(gap, gap) / (2 * len(gap)) - gap.mean() ** 2 / 2
+        return (1 - lam) * ce(z, v, y) + lam * limit
     p, q = softmax(v, temperature), softmax(z, temperature)
     return (1 - lam) * ce(z, v, y) + lam * temperature**2 * kl(p, q)
 
@@ -86,10 +92,20 @@ def ttm(z, v, y, temperature=10.0, beta=100.0):
     return wttm(z, v, y, temperature, beta, weighting_power=0.0)
 
 
-def wttm(z, v, y, temperature=10.0, beta=3.0, weighting_power=1.0):
+def wttm(z, v, y, temperature=10.0, beta=3.0, weighting_power=1.0, mean_weight=1.0):
     powers = softmax(v) ** (1 / temperature)
     power_sum = powers.sum()
-    return ce(z, v, y) + beta * power_sum**weighting_power * kl(powers / power_sum, softmax(z))
+    weight = power_sum**weighting_power / mean_weight
+    return ce(z, v, y) + beta * weight * kl(powers / power_sum, softmax(z))
+
+
+def normalised(teacher, temperature=10.0, weighting_power=1.0, **settings):
+    """WTTM's settings with the mean of the batch's weights in the place of `normalise`."""
+    sums = [(softmax(v) ** (1 / temperature)).sum() for v in teacher]
+    mean = np.mean([power_sum**weighting_power for power_sum in sums])
+    return settings | {
+        "temperature": temperature, "weighting_power": weighting_power, "mean_weight": mean,
+    }  # fmt: skip
 
 
 def ptloss(z, v, y, epsilons=(0.0,) * 5, temperature=1.0, lam=1.0):
@@ -166,6 +182,8 @@ def losses(name, settings, student, teacher, labels):
     function = FUNCTIONS[name]
     if function is dist:
         return dist(student, teacher, labels, **settings)
+    if settings.get("normalise"):
+        settings = normalised(teacher, **{k: v for k, v in settings.items() if k != "normalise"})
     rows = zip(student, teacher, labels, strict=True)
     return np.array([function(z, v, y, **settings) for z, v, y in rows])
 

@@ -18,13 +18,18 @@ NAN, INFINITE = float("nan"), float("inf")
 VALID = "Valid: " + ", ".join(catalogue.names("objectives/papers")) + "."
 
 IMPOSSIBLE = {
-    "kd": {"temperature": (0, -1.5, "hot", None, NAN, INFINITE, 1e200), "lam": (-0.1, 1.5, NAN)},
+    "kd": {"temperature": (0, -1.5, "hot", None, NAN, -INFINITE, 1e200), "lam": (-0.1, 1.5, NAN)},
     "kd_pt": {"temperature": (0, -1), "lam": (2, None)},
     "kd_topk": {"k": (0, -1, 1.5, "many", None), "temperature": (0,), "lam": (2, "half")},
     "logit_mse": {"lam": (-0.1, 1.1)},
     "logit_standardisation": {"temperature": (0, -1), "beta": (-1, NAN), "hard": (-1,)},
     "ttm": {"temperature": (0, "hot"), "beta": (-1, INFINITE)},
-    "wttm": {"temperature": (0, -1), "beta": (-1,), "weighting_power": ("one", INFINITE)},
+    "wttm": {
+        "temperature": (0, -1, INFINITE),
+        "beta": (-1,),
+        "weighting_power": ("one", INFINITE),
+        "normalise": ("often",),
+    },
     "ptloss": {
         "epsilons": ([], 0.5, None, ["a"], [NAN], [[]], [0.5, [1.0, INFINITE]]),
         "temperature": (0,),
@@ -119,7 +124,12 @@ PARTS = [
     ({"teacher": {"kind": "top_k", "k": 0}}, [("teacher.k", "but got 0.")]),
     (
         {"student": {"kind": "smoothed", "delta": 0.1}},
-        [("student", "one of 'identity', 'temperature', 'standardise', but got 'smoothed'.")],
+        [
+            (
+                "student",
+                "one of 'identity', 'centred', 'temperature', 'standardise', but got 'smoothed'.",
+            )
+        ],
     ),
     (
         {

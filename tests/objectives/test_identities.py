@@ -147,6 +147,17 @@ def test_a_hot_kd_gradient_is_the_centred_difference_of_logits():
     assert errors[1] / errors[2] == pytest.approx(100, rel=0.01)
 
 
+def test_an_infinite_temperature_is_the_limit_itself():
+    student, teacher, labels = tensors()
+    difference = student - teacher
+    loss = objective("kd", temperature=math.inf, lam=1.0)
+    slope = gradient(lambda z: loss.terms(z, teacher, labels).soft, student)
+    close(slope, (difference - difference.mean(dim=1, keepdim=True)) / 7, tolerance=1e-14)
+    mse = objective("logit_mse").terms(student, teacher, labels).soft
+    limit = mse / 2 - difference.mean(dim=1).square() / 2
+    close(loss.terms(student, teacher, labels).soft, limit, tolerance=1e-14)
+
+
 def test_a_hot_kd_loss_is_half_the_mse_less_the_squared_mean_shift():
     batch = student, teacher, _ = tensors()
     shift = (student - teacher).mean(dim=1)

@@ -5,6 +5,7 @@ Most of it is tables: what is changed in a good study, and the sentence that thi
 
 import copy
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import yaml
 
 from kdsearch import catalogue
 from kdsearch.errors import StudyError
-from kdsearch.objectives import objective
+from kdsearch.objectives import from_spec, objective
 from kdsearch.search.study import Study
 from kdsearch.training.experiment import problems_in
 
@@ -260,3 +261,17 @@ def test_a_draw_is_merged_into_what_the_study_fixes():
         "seed": 7,
     }
     assert study.student.size == {"width": 8, "depth": 3}
+
+
+def test_an_infinite_temperature_survives_json_and_reaches_the_objective(tmp_path):
+    kd = {"name": "kd", "temperature": {"choice": [4, math.inf]}}
+    study = Study.of(changed(("space.objective", kd)))
+    again = Study.of(json.loads(study.model_dump_json()))
+    assert again == study
+    drawn = again.parsed_space.assemble(
+        {"objective.temperature": "inf", "recipe.learning_rate": 0.1}
+    )
+    assert from_spec(again.assembled(drawn)["objective"]) == objective("kd", temperature=math.inf)
+    file = tmp_path / "hot.yaml"
+    file.write_text(yaml.safe_dump(study.model_dump(mode="json")).replace(".inf", "inf"))
+    assert Study.load(file) == study

@@ -2,7 +2,7 @@
 
 Zheng and Yang, ICLR 2024 (arXiv 2402.11148), section 4; gamma = 1/temperature. Defaults: Table 8,
 resnet32x4 -> resnet8x4 (gamma 0.1, beta 3). weighting_power is the exponent on the weight:
-0 is TTM, 1 is the paper's WTTM.
+0 is TTM, 1 is the paper's WTTM. normalise divides the weights by their mean over the batch.
 """
 
 from kdsearch.objectives.balance import Balance
@@ -13,12 +13,15 @@ from kdsearch.objectives.weights import PowerSum
 
 
 def objective(
-    temperature: float = 10.0, beta: float = 3.0, weighting_power: float = 1.0
+    temperature: float = 10.0,
+    beta: float = 3.0,
+    weighting_power: float = 1.0,
+    normalise: bool = False,
 ) -> Objective:
     tempered = Temperature(temperature=temperature)
     return Objective(
         teacher=tempered,
         divergence=KL(),
-        weight=PowerSum(gamma=1 / tempered.temperature, power=weighting_power),
+        weight=PowerSum(gamma=1 / tempered.temperature, power=weighting_power, normalise=normalise),
         balance=Balance(hard=1, soft=beta),
     )
