@@ -65,7 +65,9 @@ class Display:
             return
         self._stage, self._begun = event["name"], time.monotonic()
         study = self._record.header["study"]
-        epochs = study["teacher"]["recipe"]["epochs"]
+        teacher, epochs = study["teacher"], 0
+        while teacher:
+            epochs, teacher = epochs + teacher["recipe"]["epochs"], teacher.get("teacher")
         self._done_at_begin = sum(self._ended().values())
         self._total = self._done_at_begin + event.get("trainings", epochs)
         self._task = self._bar.add_task(self._stage, total=self._total, text="")
@@ -93,10 +95,11 @@ class Display:
             self._console.print(Text(f"{self._stage}: {done}/{self._total} {text}"))
 
     def _teacher(self) -> tuple[int, str]:
-        teacher = self._record.trials.get("teacher")
-        if teacher is None or not teacher.epochs:
+        teachers = self._record.of_kind("teacher")
+        if not teachers or not teachers[-1].epochs:
             return 0, ""
-        return len(teacher.epochs), f"epochs, validation {100 * teacher.accuracy:.2f} %"
+        done = sum(len(teacher.epochs) for teacher in teachers)
+        return done, f"epochs, validation {100 * teachers[-1].accuracy:.2f} %"
 
     def _students(self) -> tuple[int, str]:
         trials = self._record.of_kind(self._kind())

@@ -5,6 +5,7 @@ part out of the rest. A search sees train and validation; the test part is opene
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdsearch import catalogue
+from kdsearch.data.noise import Noise
 from kdsearch.errors import SettingError
 
 DATASETS = "data/datasets"
@@ -67,8 +69,17 @@ class Splits:
         return content.hexdigest()[:16]
 
 
-def load(name: str, validation: float, seed: int = 0, **settings: Any) -> Splits:
+def load(
+    name: str,
+    validation: float,
+    seed: int = 0,
+    noise: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Splits:
     """Load a dataset and hold out a stratified share of its non-test part for validation.
+
+    `noise` (the fields of `Noise`) makes some labels of train and validation wrong; the split is
+    that of the clean labels.
 
     Raises:
         NameNotFound: no dataset has this name.
@@ -84,9 +95,13 @@ def load(name: str, validation: float, seed: int = 0, **settings: Any) -> Splits
         ) from None
     rows = np.flatnonzero(~dataset.test)
     held_out = stratified(dataset.labels[rows], validation, seed)
+    labels = dataset.labels
+    if noise is not None:
+        labels = labels.copy()
+        labels[rows] = Noise.model_validate(noise).on(labels[rows], dataset.classes)
     splits = Splits(
         images=dataset.images,
-        labels=dataset.labels,
+        labels=labels,
         classes=dataset.classes,
         train=rows[~held_out],
         validation=rows[held_out],

@@ -94,8 +94,9 @@ def _plugin_problems(study: "Study") -> Iterator[Problem]:
 
 
 def _model_problems(study: "Study") -> Iterator[Problem]:
-    for path, network in {"teacher.model": study.teacher.model, "student": study.student}.items():
-        yield from _network_problems(path, network)
+    yield from _network_problems("student", study.student)
+    for depth, teacher in enumerate(study.teacher.chain, start=1):
+        yield from _network_problems("teacher." * depth + "model", teacher.model)
 
 
 def _network_problems(path: str, network: Network) -> Iterator[Problem]:

@@ -28,7 +28,9 @@ def plan(study: Study) -> list[str]:
     width = max((len(path) for path in dimensions), default=0)
     return [
         study.question or study.name,
-        f"data {study.data.name}, teacher {study.teacher.model.name}, student {study.student.name}",
+        f"data {study.data.name}, teacher"
+        f" {' taught by '.join(link.model.name for link in study.teacher.chain)},"
+        f" student {study.student.name}",
         "",
         f"{len(dimensions)} dimensions:",
         *(f"  {path:{width}}  {_shown(dim)}" for path, dim in dimensions.items()),
@@ -38,7 +40,7 @@ def plan(study: Study) -> list[str]:
         f"first trials: {', '.join(published)} at their published settings",
         f"finals: at most {rows} rows x {final.seeds} seeds",
         f"at most {search.trials * epochs + rows * final.seeds * epochs} student-epochs"
-        f" and {study.teacher.recipe.epochs} teacher-epochs",
+        f" and {sum(link.recipe.epochs for link in study.teacher.chain)} teacher-epochs",
         f"each trial takes {resources.cpu:g} CPU and {resources.gpu:g} GPU",
     ]
 

@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field
 
 from kdsearch import catalogue, values
+from kdsearch.data.noise import Noise
 from kdsearch.errors import Problem, StudyError
 from kdsearch.objectives import PAPERS, family
 from kdsearch.objectives import objective as published_objective
@@ -40,10 +41,11 @@ class Named(Value):
 
 
 class Data(Named):
-    """A dataset by name, and the share of its training images held out for validation."""
+    """A dataset by name, the share of its training images held out, and label noise if any."""
 
     validation: float = Field(0.2, gt=0, lt=1)
     seed: int = Field(0, ge=0)
+    noise: Noise | None = None
 
 
 class Search(Value):

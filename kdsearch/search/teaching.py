@@ -20,6 +20,7 @@ import torch
 from kdsearch.data import Splits
 from kdsearch.errors import StoreError
 from kdsearch.files import write_atomically
+from kdsearch.objectives import family
 from kdsearch.search.study import Resources
 from kdsearch.teachers import Teacher, logits, teacher
 from kdsearch.tracking import Journal
@@ -33,9 +34,20 @@ class Teaching:
     """One teacher on one dataset, with the folder that keeps what it gave."""
 
     def __init__(
-        self, taught: Teacher, data: Splits, storage: Path, resources: Resources, journal: Journal
+        self,
+        taught: Teacher,
+        data: Splits,
+        storage: Path,
+        resources: Resources,
+        journal: Journal,
+        name: str = "teacher",
     ) -> None:
-        self._teacher, self._data, self._journal = taught, data, journal
+        """`name` is the teacher's in the journal; its own teacher's is `<name>'s teacher`."""
+        self._teacher, self._data, self._journal, self._name = taught, data, journal, name
+        above = taught.teacher
+        self._above = above and Teaching(
+            above, data, storage, resources, journal, f"{name}'s teacher"
+        )
         self._digest = taught.digest(data)
         self._weights_file = storage / "teachers" / f"{self._digest}.pt"
         self._signals_file = storage / "signals" / f"{self._digest}.arrow"
@@ -52,7 +64,7 @@ class Teaching:
         keys = (rows, self._digest, self._data.digest)
         trained = self._load_weights(say)
         if not trained:
-            self._train()
+            self._train(self._above.signals(say) if self._above else None)
         try:
             found = logits.load(self._signals_file, *keys)
         except StoreError as error:
@@ -86,25 +98,26 @@ class Teaching:
         if file.exists():
             say(f"{file.name} is made anew, because {error}")
 
-    def _train(self) -> None:
+    def _train(self, signals: logits.Logits | None) -> None:
         self._journal.append(
             "trial",
-            id="teacher",
+            id=self._name,
             kind="teacher",
-            family="ce",
+            family=family(self._teacher.objective),
             origin="teacher",
-            experiment=self._teacher.model_dump(mode="json"),
+            experiment=self._teacher.model_dump(mode="json", exclude={"teacher"}),
         )
         task = ray.remote(_train).options(**self._options)
-        for reference in task.remote(self._teacher, self._shared):
+        own = None if signals is None else np.ascontiguousarray(signals)
+        for reference in task.remote(self._teacher, self._shared, own):
             came = ray.get(reference)
             if isinstance(came, bytes):
                 self._weights = came
                 write_atomically(self._weights_file, came)
             else:
                 epoch = {key: value for key, value in came._asdict().items() if key != "finite"}
-                self._journal.append("epoch", id="teacher", **epoch)
-        self._journal.append("end", id="teacher", status="finished")
+                self._journal.append("epoch", id=self._name, **epoch)
+        self._journal.append("end", id=self._name, status="finished")
 
     def _run(self, rows: Rows) -> logits.Logits:
         task = ray.remote(_run).options(**self._options)
@@ -112,9 +125,15 @@ class Teaching:
         return made
 
 
-def _train(taught: Teacher, data: Splits) -> Iterator[EpochResult | bytes]:
+def _train(
+    taught: Teacher, data: Splits, signals: logits.Logits | None
+) -> Iterator[EpochResult | bytes]:
     """Yields each epoch, then the packed weights; runs in a worker."""
-    training = taught.training(data, _device())
+    above = None
+    if signals is not None:
+        rows = data.fitted.searchsorted(data.train)
+        above = torch.from_numpy(signals[rows]).to(_device())
+    training = taught.training(data, _device(), above)
     for epoch in training:  # noqa: UP028 - not `yield from`: Ray sends into its generators
         yield epoch
     yield teacher.pack(training.model.cpu(), taught.digest(data))

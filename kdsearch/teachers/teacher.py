@@ -1,15 +1,16 @@
 """The teacher: a network trained once, stored by what decided it, and loaded ever after."""
 
 import io
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import Field
-from torch import nn
+from pydantic import Field, model_validator
+from torch import Tensor, nn
 
 from kdsearch import models, values
 from kdsearch.data import Splits
 from kdsearch.errors import StoreError
+from kdsearch.objectives import from_spec, spec_problems
 from kdsearch.training import Experiment, Network, Recipe, Training, part
 from kdsearch.values import Value
 
@@ -17,23 +18,51 @@ _FORMAT = 1
 
 
 class Teacher(Value):
-    """The network that students learn from, trained on the train part alone with cross entropy."""
+    """The network that students learn from, trained on the train part alone.
+
+    By default with cross entropy; with a `teacher` of its own and an `objective` it is itself a
+    student, and so on: sequential distillation, from the largest network to the smallest.
+    KL versus MSE (arXiv 2105.08919) studies such chains.
+    """
 
     model: Network
     recipe: Recipe = Recipe()
     seed: int = Field(0, ge=0)
+    objective: dict[str, Any] = Field({"name": "ce"})
+    teacher: "Teacher | None" = None
+
+    @model_validator(mode="after")
+    def _objective_has_its_teacher(self) -> Self:
+        if problems := spec_problems(self.objective, "objective"):
+            raise ValueError("; ".join(problem.message for problem in problems))
+        if from_spec(self.objective).needs_teacher != (self.teacher is not None):
+            raise ValueError(
+                "a teacher that distils needs a `teacher` of its own and an `objective` that reads"
+                f" it, but got objective {self.objective} and"
+                f" {'a' if self.teacher else 'no'} teacher."
+            )
+        return self
+
+    @property
+    def chain(self) -> tuple["Teacher", ...]:
+        """This teacher, then its own, then that one's, up to the largest."""
+        return (self, *(self.teacher.chain if self.teacher else ()))
 
     def digest(self, data: Splits) -> str:
-        """The key of the trained weights: what was trained, how, and on which images."""
-        return values.digest([_FORMAT, self.model_dump(mode="json"), data.digest])
+        """The key of the trained weights: what was trained, how, from whom, on which images."""
+        content = self.model_dump(mode="json", exclude={"objective", "teacher"})
+        if self.teacher:
+            objective = from_spec(self.objective).model_dump(mode="json")
+            content |= {"objective": objective, "teacher": self.teacher.digest(data)}
+        return values.digest([_FORMAT, content, data.digest])
 
-    def training(self, data: Splits, device: str = "cpu") -> Training:
-        """The teacher's own training, judged on the validation part."""
+    def training(self, data: Splits, device: str = "cpu", logits: Tensor | None = None) -> Training:
+        """Its own training, judged on validation; `logits` are its teacher's of the train part."""
         experiment = Experiment(
-            model=self.model, objective={"name": "ce"}, recipe=self.recipe, seed=self.seed
+            model=self.model, objective=self.objective, recipe=self.recipe, seed=self.seed
         )
         learn, judge = (part(data, rows, device) for rows in (data.train, data.validation))
-        return Training(experiment, learn, judge, data.classes)
+        return Training(experiment, learn, judge, data.classes, logits)
 
 
 def pack(model: nn.Module, digest: str) -> bytes:

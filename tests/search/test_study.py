@@ -70,7 +70,7 @@ ALGORITHMS = ", ".join(catalogue.names("search/algorithms"))
 FIELDS = [
     ("recpie", 1, _no("recpie", f"{SECTIONS}, tracking", "recipe")),
     ("recipe.lerning_rate", 1, _no("recipe.lerning_rate", RECIPE, "learning_rate")),
-    ("teacher.modle", 1, _no("teacher.modle", "model, recipe, seed", "model")),
+    ("teacher.modle", 1, _no("teacher.modle", "model, recipe, seed, objective, teacher", "model")),
     ("teacher.recipe.epohcs", 1, _no("teacher.recipe.epohcs", RECIPE, "epochs")),
     ("search.trails", 1, _no("search.trails", "trials, algorithm, scheduler, seed", "trials")),
     ("final.seed", 1, _no("final.seed", "seeds", "seeds")),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+import torch
 
 from kdsearch import data
 from kdsearch.data import Splits
@@ -81,3 +82,35 @@ def test_signals_and_test_accuracy_are_the_stored_networks_own(
     images, labels = part(splits, splits.test)
     right = (predict(network, images).argmax(dim=1) == labels).double().mean().item()
     assert sitting.teaching.test_accuracy() == pytest.approx(right)
+
+
+def test_a_chain_is_taught_from_the_largest_down_and_each_link_is_stored(
+    splits: Splits, tmp_path: Path
+) -> None:
+    """The middle network learns from the largest one's logits, not from the labels."""
+    recipe = {"epochs": 2, "learning_rate": 0.1}
+    middle = Teacher.model_validate(
+        {
+            "model": {"name": "cnn", "width": 4},
+            "recipe": recipe,
+            "objective": {"name": "kd", "lam": 1.0},
+            "teacher": TEACHER.model_dump(),
+        }
+    )
+    journal = Journal(tmp_path / "chain.jsonl")
+    said: list[str] = []
+    resources = Resources(cpu=1)
+    signals = Teaching(middle, splits, tmp_path, resources, journal).signals(said.append)
+    teachers = Record.of(journal).of_kind("teacher")
+    assert {t.id: t.family for t in teachers} == {"teacher": "kd", "teacher's teacher": "ce"}
+    assert {file.stem for file in (tmp_path / "signals").iterdir()} == {
+        middle.digest(splits),
+        TEACHER.digest(splits),
+    }
+    largest = Sitting(splits, tmp_path, "again")  # the chain has stored it for others
+    assert not largest.trained
+    own = torch.from_numpy(largest.signals[splits.fitted.searchsorted(splits.train)].copy())
+    training = middle.training(splits, logits=own)
+    list(training)
+    expected = predict(training.model, part(splits, splits.fitted).images).numpy()
+    assert signals == pytest.approx(expected, abs=1e-4)

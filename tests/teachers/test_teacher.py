@@ -127,3 +127,31 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_atomically(path, "no bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+CHAIN = {"objective": {"name": "kd"}, "teacher": TEACHER.model_dump()}
+
+
+def test_the_digest_covers_the_chain(splits: Splits) -> None:
+    changes = [
+        CHAIN,
+        CHAIN | {"objective": {"name": "kd", "temperature": 2.0}},
+        CHAIN | {"teacher": TEACHER.model_dump() | {"seed": 3}},
+    ]
+    digests = {
+        Teacher.model_validate(TEACHER.model_dump() | change).digest(splits) for change in changes
+    }
+    assert len(digests | {TEACHER.digest(splits)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"objective": {"name": "kd"}}, "kd'} and no teacher"),
+        ({"teacher": TEACHER.model_dump()}, "ce'} and a teacher"),
+        ({"objective": {"name": "kdd"}}, "Did you mean 'kd'"),
+    ],
+)
+def test_a_broken_chain_costs_a_sentence(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Teacher.model_validate(TEACHER.model_dump() | change)
