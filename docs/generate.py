@@ -1,9 +1,9 @@
-"""Write the generated parts of README.md, or say that they are out of step.
+"""Write the generated documents, or say which are out of step.
 
     python docs/generate.py [--check]
 
-The leaderboard comes from docs/results/digits.md, the objective table from the objectives' own
-files, the overhead from docs/results/overhead.md.
+README.md's leaderboard comes from docs/results/digits.md, its objective table from the objectives'
+own files, its overhead from docs/results/overhead.md. docs/objectives.md is written whole.
 """
 
 import re
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from kdsearch import catalogue
-from kdsearch.objectives import PAPERS
+from kdsearch.objectives import PAPERS, objective
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -48,9 +48,44 @@ def generated(text: str) -> str:
     return text
 
 
+def objectives_page() -> str:
+    """docs/objectives.md: every published objective as formula, parts, settings and source."""
+    sections = [_INTRODUCTION]
+    for name in catalogue.names(PAPERS):
+        entry, found = catalogue.describe(PAPERS, name), objective(name)
+        text = catalogue.load(PAPERS, name).__doc__.strip()
+        parts = {part: getattr(found, part) for part in type(found).model_fields}
+        rows = [f"| {part} | `{value!r}` |" for part, value in parts.items()]
+        sections.append(
+            f"## {name}\n\n{text}\n\nSettings: {_code(entry.settings) or 'none'}\n\n"
+            f"    {found.formula}\n\n| part | at the defaults |\n|---|---|\n" + "\n".join(rows)
+        )
+    return "\n\n".join(sections) + "\n"
+
+
+_INTRODUCTION = """# Objectives
+
+Written by `python docs/generate.py` from the objectives themselves.
+
+    loss = hard * CE(z, y) + soft * mean_i( weight_i * D(phi_T(v_i), phi_S(z_i), y_i) )
+
+z are the student's logits, v the teacher's, y the label. A divergence of transformed logits is that
+of their softmaxes, apart from MSE, which takes the logits. *Evidence* says what an objective was
+checked against. Every row is also compared, value and gradient, with an independent implementation
+in float64 (`tests/objectives/reference.py`)."""
+
+
 if __name__ == "__main__":
-    old = README.read_text(encoding="utf-8")
-    new = generated(old)
-    if "--check" in sys.argv and new != old:
-        sys.exit("README.md is out of step with what it shows. Run `python docs/generate.py`.")
-    README.write_text(new, encoding="utf-8")
+    written = {
+        README: generated(README.read_text(encoding="utf-8")),
+        ROOT / "docs" / "objectives.md": objectives_page(),
+    }
+    stale = [
+        file.name
+        for file, new in written.items()
+        if not file.exists() or file.read_text(encoding="utf-8") != new
+    ]
+    if "--check" in sys.argv and stale:
+        sys.exit(f"{', '.join(stale)} out of step. Run `python docs/generate.py`.")
+    for file, new in written.items():
+        file.write_text(new, encoding="utf-8")

@@ -28,11 +28,12 @@ ROOMS = {
     "models": SHARED,
     "training": SHARED | {"objectives", "data", "models"},
     "teachers": SHARED | {"objectives", "data", "models", "training"},
+    "baselines": SHARED,
     "tracking": SHARED,
     "reporting": SHARED | {"tracking", "baselines"},
     "progress": SHARED | {"tracking"},
     "search": SHARED
-    | {"objectives", "spaces", "data", "models", "training", "teachers", "tracking"},
+    | {"baselines", "objectives", "spaces", "data", "models", "training", "teachers", "tracking"},
     "__init__": {"objectives"},
 }
 """What each room may import beside itself; a room is a folder or a file of the package."""

@@ -9,7 +9,7 @@ temperature's square or any other weight: those belong to the balance.
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
@@ -24,6 +24,7 @@ class KL(Value):
     """Kullback-Leibler divergence D(p || q)."""
 
     kind: Literal["kl"] = "kl"
+    formula: ClassVar[str] = "KL({p} || {q})"
 
     def __call__(self, teacher: Tensor, student: Tensor, labels: Tensor) -> Tensor:
         return _kl(teacher.log_softmax(dim=1), student.log_softmax(dim=1))
@@ -33,6 +34,7 @@ class ReverseKL(Value):
     """Kullback-Leibler divergence the other way, D(q || p), which seeks the teacher's modes."""
 
     kind: Literal["reverse_kl"] = "reverse_kl"
+    formula: ClassVar[str] = "KL({q} || {p})"
 
     def __call__(self, teacher: Tensor, student: Tensor, labels: Tensor) -> Tensor:
         return _kl(student.log_softmax(dim=1), teacher.log_softmax(dim=1))
@@ -42,6 +44,7 @@ class JensenShannon(Value):
     """Jensen-Shannon divergence (D(p || m) + D(q || m)) / 2, m = (p + q) / 2; at most log 2."""
 
     kind: Literal["jensen_shannon"] = "jensen_shannon"
+    formula: ClassVar[str] = "JS({p}, {q})"
 
     def __call__(self, teacher: Tensor, student: Tensor, labels: Tensor) -> Tensor:
         # Clamped: where both are -inf, the gradient of logaddexp is not a number.
@@ -59,6 +62,7 @@ class MSE(Value):
     """
 
     kind: Literal["mse"] = "mse"
+    formula: ClassVar[str] = "MSE({p}, {q})"
 
     def __call__(self, teacher: Tensor, student: Tensor, labels: Tensor) -> Tensor:
         return (student - teacher).square().mean(dim=1)
@@ -73,6 +77,7 @@ class PerturbedKL(Value):
     """
 
     kind: Literal["perturbed_kl"] = "perturbed_kl"
+    formula: ClassVar[str] = "PerturbedKL{epsilons}({p} || {q})"
     epsilons: tuple[float | Annotated[tuple[float, ...], Field(min_length=1)], ...] = Field(
         min_length=1
     )
@@ -111,6 +116,7 @@ class Decoupled(Value):
     """
 
     kind: Literal["decoupled"] = "decoupled"
+    formula: ClassVar[str] = "DKD[{alpha:g}, {beta:g}]({p} || {q})"
     alpha: float = Field(1.0, ge=0)
     beta: float = Field(8.0, ge=0)
 
@@ -134,6 +140,7 @@ class Relational(Value):
     """
 
     kind: Literal["relational"] = "relational"
+    formula: ClassVar[str] = "DIST[{inter:g}, {intra:g}]({p}, {q})"
     inter: float = Field(2.0, ge=0)
     intra: float = Field(2.0, ge=0)
 

@@ -48,6 +48,22 @@ class Objective(Value):
         reads = self.teacher.reads_teacher or self.weight.reads_teacher
         return self.balance.soft > 0 and reads
 
+    @property
+    def formula(self) -> str:
+        """The loss as text; z are the student's logits, v the teacher's, y the label.
+
+        A divergence of transformed logits stands for that of their softmaxes, apart from MSE.
+        """
+        terms = []
+        if self.balance.hard > 0:
+            terms.append(f"{self.balance.hard:.4g} * CE(z, y)")
+        if self.balance.soft > 0:
+            p, q = (_text(part, x=x) for part, x in ((self.teacher, "v"), (self.student, "z")))
+            weight = _text(self.weight, x="v")
+            terms.append(f"{self.balance.soft:.4g} * {weight}{_text(self.divergence, p=p, q=q)}")
+        warmup = f" (warm-up {self.balance.warmup} epochs)" if self.balance.warmup else ""
+        return (" + ".join(terms) or "0") + warmup
+
     def __call__(
         self,
         student_logits: Tensor,
@@ -115,6 +131,12 @@ class Objective(Value):
                 f"teacher logits must have the student's shape {tuple(student.shape)},"
                 f" but got {tuple(teacher.shape)}."
             )
+
+
+def _text(part: TeacherTransform | Divergence | Weight, **symbols: str) -> str:
+    return part.formula.format(
+        **{name: getattr(part, name) for name in type(part).model_fields} | symbols
+    )
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ class Identity(Value):
     """The logits as they are."""
 
     kind: Literal["identity"] = "identity"
+    formula: ClassVar[str] = "{x}"
     reads_teacher: ClassVar[bool] = True
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -37,6 +38,7 @@ class Centred(Value):
     """
 
     kind: Literal["centred"] = "centred"
+    formula: ClassVar[str] = "{x} - mean({x})"
     reads_teacher: ClassVar[bool] = True
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -50,6 +52,7 @@ class Temperature(Value):
     """
 
     kind: Literal["temperature"] = "temperature"
+    formula: ClassVar[str] = "{x} / {temperature:g}"
     reads_teacher: ClassVar[bool] = True
     temperature: PositiveTemperature
 
@@ -64,6 +67,7 @@ class Standardise(Value):
     """
 
     kind: Literal["standardise"] = "standardise"
+    formula: ClassVar[str] = "zscore({x}) / {temperature:g}"
     reads_teacher: ClassVar[bool] = True
     temperature: PositiveTemperature
 
@@ -80,6 +84,7 @@ class Smoothed(Value):
     """
 
     kind: Literal["smoothed"] = "smoothed"
+    formula: ClassVar[str] = "smoothed(y, {delta:g})"
     reads_teacher: ClassVar[bool] = False
     delta: float = Field(ge=0, le=1)
 
@@ -97,6 +102,7 @@ class TrueClass(Value):
     """
 
     kind: Literal["true_class"] = "true_class"
+    formula: ClassVar[str] = "true_class({x} / {temperature:g})"
     reads_teacher: ClassVar[bool] = True
     temperature: PositiveTemperature = 1.0
 
@@ -115,6 +121,7 @@ class TopK(Value):
     """
 
     kind: Literal["top_k"] = "top_k"
+    formula: ClassVar[str] = "top({k:g}, {x} / {temperature:g})"
     reads_teacher: ClassVar[bool] = True
     k: int | float
     temperature: PositiveTemperature = 1.0

@@ -19,6 +19,7 @@ class Uniform(Value):
     """Every example counts the same."""
 
     kind: Literal["uniform"] = "uniform"
+    formula: ClassVar[str] = ""
     reads_teacher: ClassVar[bool] = False
 
     def __call__(self, teacher: Tensor, labels: Tensor) -> Tensor:
@@ -35,6 +36,7 @@ class PowerSum(Value):
     """
 
     kind: Literal["power_sum"] = "power_sum"
+    formula: ClassVar[str] = "U_{gamma:g}({x})^{power:g} * "
     reads_teacher: ClassVar[bool] = True
     gamma: float = Field(gt=0)
     power: float = 1.0

@@ -1,4 +1,7 @@
-"""Cross entropy with the labels alone: what the student reaches without a teacher."""
+"""Cross entropy with the labels alone: what the student reaches without a teacher.
+
+Evidence: the definition.
+"""
 
 from kdsearch.objectives.balance import Balance
 from kdsearch.objectives.objective import Objective

@@ -2,6 +2,8 @@
 
 Tang et al. 2020 (arXiv 2002.03532): isolates the teacher's re-weighting of examples from its
 class relationships. The paper's temperature and lambda are not at hand: the defaults are kd's.
+
+Evidence: the construction is this project's reading of descriptions, not a quotation.
 """
 
 from kdsearch.objectives.balance import Balance

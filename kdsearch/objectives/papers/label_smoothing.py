@@ -2,6 +2,8 @@
 
 The universe level of Tang et al. 2020 (arXiv 2002.03532). Default: delta 0.1, the value of
 Szegedy et al. 2016 (arXiv 1512.00567), where label smoothing was introduced.
+
+Evidence: the definition.
 """
 
 from kdsearch.objectives.balance import Balance

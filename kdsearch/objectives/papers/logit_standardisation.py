@@ -2,6 +2,8 @@
 
 Sun et al., CVPR 2024 (arXiv 2403.01427). Defaults: the authors' command for KD on CIFAR-100
 (base temperature 2, soft weight 9 times the squared temperature, label weight 0.1).
+
+Evidence: the authors' code and README (github.com/sunshangquan/logit-standardization-KD).
 """
 
 from kdsearch.objectives.balance import Balance
