@@ -85,9 +85,18 @@ def check(study: Path) -> None:
 
 
 @cli.command("list")
-@click.argument("what", type=click.Choice(list(catalogue.FOLDERS)))
-def list_(what: str) -> None:
-    """List what a study can name: settings with their defaults, and what each is."""
+@click.argument("what", type=click.Choice([*catalogue.FOLDERS, "baselines"]))
+@click.option("--teacher", help="Baselines of this teacher only.")
+@click.option("--student", help="Baselines of this student only.")
+@click.option("--dataset", help="Baselines on this dataset only.")
+@click.option("--method", help="Baselines of this objective or method only.")
+def list_(what: str, **filters: str | None) -> None:
+    """List what a study can name, with settings and defaults; or the papers' published rows."""
+    if what == "baselines":
+        _list_baselines(**filters)
+        return
+    if any(filters.values()):
+        raise click.UsageError("--teacher, --student, --dataset and --method are for baselines.")
     folder, _ = catalogue.FOLDERS[what]
     entries = [catalogue.describe(folder, name) for name in catalogue.names(folder)]
     width = max(len(entry.name) for entry in entries)
@@ -110,11 +119,11 @@ def leaderboard(search: str | None, format: str, storage: Path) -> None:
     """Show the leaderboard of SEARCH, or of the latest one."""
     from kdsearch import commands
 
-    shown = commands.leaderboard(commands.record(search, storage), format)
-    if isinstance(shown, str):
-        click.echo(shown, nl=False)
+    record = commands.record(search, storage)
+    if format == "table":
+        _show(_console(), record)
     else:
-        _console().print(shown)
+        click.echo(commands.leaderboard(record, format), nl=False)
 
 
 @cli.command()
@@ -159,15 +168,37 @@ def ui(port: int, storage: Path) -> None:
     os.execv(sys.executable, [sys.executable, "-m", *server, "--port", str(port), "--workers", "1"])
 
 
+def _list_baselines(
+    teacher: str | None, student: str | None, dataset: str | None, method: str | None
+) -> None:
+    from kdsearch import baselines
+
+    for row in baselines.query(teacher, student, dataset, method):
+        spread = "" if row.std is None else f" +- {row.std:.2f}"
+        runs = f" (n={row.n})" if row.n else ""
+        pair = f"{row.teacher or 'labels'} -> {row.student}"
+        marks = "".join(f" [{mark}]" for mark in row.marks())
+        figure = f"{row.top1:.2f}{spread}{runs}"
+        click.echo(f"{figure:22} {row.method:28} {row.dataset}, {pair}; {row.source}{marks}")
+
+
 def _finish(command: Callable[[Any], Any]) -> None:
     """Run a search command, then print leaderboard, answer and account."""
     from kdsearch import commands
 
     console = _console()
     record = command(console)
-    console.print(commands.leaderboard(record))
+    _show(console, record)
     for line in commands.conclusion(record):
         console.print(line, markup=False, highlight=False)
+
+
+def _show(console: Any, record: Any) -> None:
+    from kdsearch import commands
+
+    console.print(commands.leaderboard(record))
+    if (published := commands.published(record)) is not None:
+        console.print(published)
 
 
 def _console() -> Any:

@@ -16,7 +16,15 @@ from kdsearch.files import write_atomically
 from kdsearch.progress import Display
 from kdsearch.reporting import html
 from kdsearch.reporting.account import account
-from kdsearch.reporting.leaderboard import HEADINGS, as_csv, as_json, as_markdown, cells
+from kdsearch.reporting.leaderboard import (
+    HEADINGS,
+    PAPER_HEADINGS,
+    as_csv,
+    as_json,
+    as_markdown,
+    cells,
+    paper_cells,
+)
 from kdsearch.reporting.leaderboard import leaderboard as rows_of
 from kdsearch.search import storage as store
 from kdsearch.tracking import Journal, Record
@@ -158,6 +166,16 @@ def leaderboard(of: Record, format: str = "table") -> str | Table:
         table.add_column(heading, justify="left" if number in (1, 2) else "right")
     for row in rows:
         table.add_row(*cells(row))
+    return table
+
+
+def published(of: Record) -> Table | None:
+    """The papers' rows for a record's dataset, teacher and student; None where there are none."""
+    if not of.papers:
+        return None
+    table = Table(*PAPER_HEADINGS, title="Published, under the papers' own protocols")
+    for cell in paper_cells(of):
+        table.add_row(*cell)
     return table
 
 

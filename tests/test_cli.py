@@ -109,3 +109,15 @@ def _answer(url: str) -> bytes:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.3)
+
+
+def test_list_baselines_shows_figures_with_source_and_marks() -> None:
+    pair = ("--teacher", "ResNet32x4", "--student", "resnet8x4")
+    said = run("list", "baselines", *pair).output
+    assert "76.06 +- 0.27 (n=5)" in said
+    (dkd,) = [line for line in said.splitlines() if " DKD " in line]
+    assert "quoted from" in dkd
+    assert "best test epoch" in dkd
+    one = run("list", "baselines", *pair, "--method", "wttm").output
+    assert all("WTTM" in line for line in one.splitlines())
+    assert "are for baselines" in run("list", "objectives", "--teacher", "x").output

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from html import escape
 
 from kdsearch.reporting.account import account
-from kdsearch.reporting.leaderboard import HEADINGS, cells, leaderboard, settings_of
+from kdsearch.reporting.leaderboard import (
+    HEADINGS,
+    PAPER_HEADINGS,
+    cells,
+    leaderboard,
+    paper_cells,
+    settings_of,
+)
 from kdsearch.tracking import Record, TrialRecord
 
 _STYLE = """
@@ -31,6 +38,7 @@ def report(record: Record) -> str:
         f"<p class='soft'>{escape(record.header['name'])}</p>",
         f"<p>{escape(answer(record))}</p>",
         _section("Leaderboard", _table(HEADINGS, [cells(row) for row in rows]), _PROTOCOL),
+        _published(record),
         _section("Account", "".join(f"<p>{escape(line)}</p>" for line in account(record).lines())),
         _section("Trials of the search", _trials(record)),
         _section("How to reproduce", _reproduce(record)),
@@ -80,6 +88,13 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f"<div class='scroll'>{table}</div>"
+
+
+def _published(record: Record) -> str:
+    if not record.papers:
+        return ""
+    note = "Figures of papers, under their own protocols: beside ours, not ranked with them."
+    return _section("Published", _table(PAPER_HEADINGS, paper_cells(record)), note)
 
 
 def _trial(trial: TrialRecord) -> tuple[str, ...]:

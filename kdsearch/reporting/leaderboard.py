@@ -140,6 +140,27 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
+PAPER_HEADINGS = ("method", "test %", "std", "n", "epochs", "published in", "to be said of it")
+
+
+def paper_cells(record: Record) -> list[tuple[str, ...]]:
+    """The published rows of the same dataset, teacher and student, best first, with their marks."""
+    best_first = sorted(record.papers, key=lambda event: -float(event["row"]["top1"]))
+    return [
+        (
+            row["method"],
+            f"{row['top1']:.2f}",
+            "" if row["std"] is None else f"{row['std']:.2f}",
+            str(row["n"] or ""),
+            str(row["epochs"] or ""),
+            row["source"],
+            "; ".join(event["marks"]),
+        )
+        for event in best_first
+        for row in [event["row"]]
+    ]
+
+
 def as_csv(rows: list[Row]) -> str:
     """The rows as CSV with the fields of `Row` as columns, unrounded."""
     text = io.StringIO()

@@ -23,7 +23,7 @@ def environment() -> dict[str, str]:
 
 def commit() -> str:
     """The git commit of the code, with a plus sign if files differ from it; empty without git."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     try:
         head = _git(folder, "rev-parse", "--short=12", "HEAD")
         return head + ("+" if _git(folder, "status", "--porcelain", "--", str(folder)) else "")

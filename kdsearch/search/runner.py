@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from ray import tune
 
-from kdsearch import data
-from kdsearch.errors import Interrupted, Problem, StudyError
+from kdsearch import baselines, data
+from kdsearch.errors import Interrupted, NameNotFound, Problem, StudyError
 from kdsearch.objectives import from_spec
 from kdsearch.search import finals
 from kdsearch.search.cluster import Cluster
@@ -77,6 +77,9 @@ class Run:
             slots=cluster.concurrent,
             environment=environment(),
         )
+        if not Record.of(self.journal).papers:
+            for row in _published_rows(self.study):
+                self.journal.append("paper", row=row.model_dump(), marks=row.marks())
 
     def _search(self, cluster: Cluster, splits: data.Splits, logits: Any) -> None:
         record = Record.of(self.journal)
@@ -165,6 +168,14 @@ class Run:
                 problems.append(Problem("space.objective", message))
         if problems:
             raise StudyError(self.study.name, dict.fromkeys(problems))
+
+
+def _published_rows(study: Study) -> list[baselines.Row]:
+    """The papers' rows for the study's dataset, teacher and student."""
+    try:
+        return baselines.query(study.teacher.model.name, study.student.name, study.data.name)
+    except NameNotFound:  # of a network that no paper has published
+        return []
 
 
 class _Checkpoints(tune.Callback):  # type: ignore[misc]

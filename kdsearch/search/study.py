@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field
 
 from kdsearch import catalogue, values
+from kdsearch.baselines import published_settings
 from kdsearch.data.noise import Noise
 from kdsearch.errors import Problem, StudyError
 from kdsearch.objectives import PAPERS, family
@@ -170,16 +171,20 @@ class Study(Value):
     def published(self) -> Iterator[dict[str, Any]]:
         """`ce`, `kd`, and each named objective of the space, at its paper's settings, as draws.
 
-        Where the paper's values lie in the space, the draw is written so that it is found there.
+        Those for this pair of networks where the paper has them, else the defaults. Where they lie
+        in the space, the draw is written so that it is found there.
         """
         space, families = self.parsed_space, self.families
         base = {section: self._default(section) for section in self.space if section != "objective"}
         named = [name for name in families if name in catalogue.names(PAPERS)]
         for name in dict.fromkeys(["ce", "kd", *named]):
-            draw = {"objective": {"name": name}, **base}
+            pair = published_settings(name, self.teacher.model.name, self.student.name) or {}
+            wanted = published_objective(name, **pair)
+            known = _defaults(name) | pair
+            draw = {"objective": {"name": name, **known}, **base}
             for example in families.get(name, []):
-                spec = {key: _defaults(name).get(key, value) for key, value in example.items()}
-                same = published_objective(**spec) == published_objective(name)
+                spec = {key: known.get(key, value) for key, value in example.items()}
+                same = published_objective(**spec) == wanted
                 if same and space.locate({"objective": spec, **base}) is not None:
                     draw = {"objective": spec, **base}
                     break

@@ -48,6 +48,7 @@ class MlflowWriter:
         self._artifacts = artifacts.resolve().as_uri() if local and artifacts else None
         self._runs: dict[str, str] = {}
         self._kinds: dict[str, str] = {}
+        self._papers: set[str] = set()
         self._header: Event = {}
         self._experiment = ""
 
@@ -59,6 +60,8 @@ class MlflowWriter:
             match event["event"]:
                 case "search":
                     self._open(event)
+                case "paper":
+                    self._paper(event)
                 case "trial":
                     self._kinds[event["id"]] = event["kind"]
                     self._start(event)
@@ -114,6 +117,44 @@ class MlflowWriter:
             tags = {"kind": "search", "status": "running", "trial_id": ""}
             self._create("", event["name"], event["time"], tags)
             self._log_params("", {"question": event["study"]["question"], **event["environment"]})
+
+    def _paper(self, event: Event) -> None:
+        """A published row, once per experiment, however many searches meet it."""
+        from mlflow.entities import Metric
+
+        row = event["row"]
+        where = " ".join(str(row[key]) for key in ("paper", "table", "method"))
+        name = f"{where}: {row['teacher']} to {row['student']}"
+        if not self._papers:
+            runs = self._client.search_runs(
+                [self._experiment], "tags.kind = 'paper'", max_results=1000
+            )
+            self._papers = {run.data.tags["row"] for run in runs}
+        if name in self._papers:
+            return
+        tags = {
+            "kind": "paper",
+            "objective": row["objective"],
+            "study": self._header["study"]["name"],
+            "status": "finished",
+            "row": name,
+            "source": row["source"],
+            "marks": "; ".join(event["marks"]),
+        }
+        time = int(event["time"] * 1000)
+        run = self._client.create_run(
+            self._experiment,
+            start_time=time,
+            run_name=f"{row['method']} ({row['paper']})",
+            tags=tags,
+        )
+        params = {key: value for key, value in row.items() if value not in ("", None)}
+        self._runs[name] = run.info.run_id
+        self._log_params(name, params)
+        accuracy = Metric("test_accuracy", row["top1"] / 100, time, row["epochs"] or 0)
+        self._client.log_batch(run.info.run_id, metrics=[accuracy])
+        self._client.set_terminated(run.info.run_id, "FINISHED", time)
+        self._papers.add(name)
 
     def _start(self, event: Event) -> None:
         name = event["id"]

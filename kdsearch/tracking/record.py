@@ -58,6 +58,7 @@ class Record:
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     stages: list[Event] = field(default_factory=list)
+    papers: list[Event] = field(default_factory=list)
     finished: bool = False
 
     @classmethod
@@ -104,6 +105,8 @@ class Record:
                 trial.reason = event.get("reason", "")
             case "stage":
                 self.stages.append(event)
+            case "paper":
+                self.papers.append(event)
             case "fact":
                 self.facts[event["name"]] = event["value"]
             case "finished":

@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
+from kdsearch import baselines
 from kdsearch.reporting.account import account
 from kdsearch.reporting.html import answer, report
-from kdsearch.reporting.leaderboard import as_csv, as_json, as_markdown, leaderboard, settings_of
+from kdsearch.reporting.leaderboard import (
+    PAPER_HEADINGS,
+    as_csv,
+    as_json,
+    as_markdown,
+    leaderboard,
+    paper_cells,
+    settings_of,
+)
 from kdsearch.tracking import Record
 
 EXPERIMENT: dict[str, Any] = {
@@ -123,6 +132,20 @@ def test_the_report_escapes_what_a_study_says(record: Record) -> None:
     page = report(record)
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_published_rows_stand_beside_ours_with_their_marks(record: Record) -> None:
+    assert "Published" not in report(record)
+    for row in baselines.query("resnet32x4", "resnet8x4"):
+        record.add({"event": "paper", "row": row.model_dump(), "marks": row.marks()})
+    shown = paper_cells(record)
+    figures = [float(cell[1]) for cell in shown]
+    assert figures == sorted(figures, reverse=True)
+    assert {len(cell) for cell in shown} == {len(PAPER_HEADINGS)}
+    (dkd,) = [cell for cell in shown if cell[0] == "DKD"]
+    assert "best test epoch" in dkd[-1]
+    assert "best test epoch" in report(record)
+    assert leaderboard(record)[0].name == "ttm (found)"
 
 
 def test_settings_read_short() -> None:

@@ -275,3 +275,20 @@ def test_an_infinite_temperature_survives_json_and_reaches_the_objective(tmp_pat
     file = tmp_path / "hot.yaml"
     file.write_text(yaml.safe_dump(study.model_dump(mode="json")).replace(".inf", "inf"))
     assert Study.load(file) == study
+
+
+def test_a_published_pair_begins_with_its_own_settings():
+    """Table 8 of TTM: gamma 0.3 and beta 1.5 for resnet56 and resnet20."""
+    wttm = {"name": "wttm", "temperature": {"log_uniform": [1, 20]}, "beta": {"uniform": [1, 9]}}
+    content = changed(
+        ("teacher.model", {"name": "resnet56"}),
+        ("student", {"name": "resnet20"}),
+        ("space.objective", {"choice": [wttm, {"name": "ttm"}]}),
+    )
+    study = Study.model_validate(content)
+    ce, kd, wttm, ttm = (draw["objective"] for draw in study.published())
+    assert (ce, kd) == ({"name": "ce"}, {"name": "kd", "temperature": 4.0, "lam": 0.9})
+    assert wttm == {"name": "wttm", "temperature": pytest.approx(1 / 0.3), "beta": 1.5}
+    assert ttm == {"name": "ttm", "temperature": pytest.approx(1 / 0.3), "beta": 7.0}
+    located = study.parsed_space.locate({"objective": wttm, "recipe": {"learning_rate": 0.1}})
+    assert located is not None
