@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kdsearch.errors import SearchError
-from kdsearch.objectives import family
-from kdsearch.search.proposals import Proposals
+from kdsearch.objectives import family, from_spec
+from kdsearch.objectives.guard import refusal
+from kdsearch.search.proposals import Proposal, Proposals
 from kdsearch.search.study import Study
 from kdsearch.tracking import Event, TrialRecord
+
+_PATIENCE = 1000  # refused proposals in a row, after which the space is taken to hold no others
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class SearchJobs:
             return self._again.popleft()
         if len(self._numbers) >= self._total:
             return None
-        proposal = self._proposals.ask()
+        proposal = self._meaningful()
         if proposal is None:
             return None
         job = Job(
@@ -78,6 +81,15 @@ class SearchJobs:
         )
         self._numbers[job.id] = proposal.number
         return job
+
+    def _meaningful(self) -> Proposal | None:
+        """The next proposal that the guard lets pass; the sampler hears of the others as failed."""
+        for _ in range(_PATIENCE):
+            proposal = self._proposals.ask()
+            if proposal is None or not refusal(from_spec(proposal.drawn["objective"])):
+                return proposal
+            self._proposals.tell(proposal.number, "failed")
+        return None
 
     def report(self, job: Job, epoch: int, accuracy: float) -> None:
         self._proposals.report(self._numbers[job.id], epoch, accuracy)

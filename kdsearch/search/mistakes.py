@@ -15,6 +15,8 @@ import yaml
 from kdsearch import catalogue, models
 from kdsearch.data.splits import DATASETS
 from kdsearch.errors import KdsearchError, Problem, StudyError
+from kdsearch.objectives import from_spec
+from kdsearch.objectives.guard import refusal
 from kdsearch.spaces import Space
 from kdsearch.training import Network
 from kdsearch.training.experiment import problems_in
@@ -48,6 +50,20 @@ def of_study(study: "Study") -> Iterator[Problem]:
             # One wrong end shows in many corners, each with other settings around it.
             told.setdefault((problem.path, problem.message.rpartition(": ")[2]), problem)
     yield from told.values()
+    if not told:
+        yield from _refusals(study, space)
+
+
+def _refusals(study: "Study", space: Space) -> Iterator[Problem]:
+    """A space that holds nothing but combinations without meaning."""
+    objectives = [
+        from_spec(study.assembled(space.assemble(corner))["objective"])
+        for corner in space.corners()
+    ]
+    reasons = [refusal(objective) for objective in objectives]
+    if all(reasons):
+        law = "at least one combination must mean something"
+        yield Problem("space.objective", f"{law}, but of the first, {reasons[0]}.")
 
 
 def _corner_problems(study: "Study", drawn: Mapping[str, Any]) -> Iterator[Problem]:
