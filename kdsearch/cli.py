@@ -84,6 +84,22 @@ def check(study: Path) -> None:
     click.echo("\n".join(commands.check(study)))
 
 
+@cli.command()
+@_STUDY
+@_STORAGE
+@click.option("--address", help="A Ray cluster to attach to; else RAY_ADDRESS, else local.")
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True)
+def proxy(study: Path, storage: Path, address: str | None, top: int) -> None:
+    """Rank PTLoss coefficients for STUDY by their proxy teachers; trains no student."""
+    from kdsearch import commands
+
+    ranked = commands.proxy(study, storage, address, _console())
+    click.echo("distance  epsilons   (proxy teacher to validation labels; all zeros is plain KL)")
+    zeros = [pair for pair in ranked if not any(pair[1])]
+    for score, epsilons in dict.fromkeys([*ranked[:top], *zeros]):
+        click.echo(f"{score:8.4f}  {', '.join(f'{epsilon:.3g}' for epsilon in epsilons)}")
+
+
 @cli.command("list")
 @click.argument("what", type=click.Choice([*catalogue.FOLDERS, "baselines"]))
 @click.option("--teacher", help="Baselines of this teacher only.")

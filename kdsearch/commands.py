@@ -135,6 +135,31 @@ def check(study: "Study | str | Path") -> list[str]:
     return plan(_loaded(study))
 
 
+def proxy(
+    study: "Study | str | Path",
+    storage: Path = store.DEFAULT,
+    address: str | None = None,
+    console: Console | None = None,
+) -> list[tuple[float, tuple[float, ...]]]:
+    """PTLoss's coefficients ranked by their proxy teachers, before any student is trained.
+
+    Returns:
+        (mean distance to the validation labels, epsilons), best first; all zeros is plain KL.
+
+    Raises:
+        SearchError: the study's space has no `ptloss` whose epsilons are ranges.
+    """
+    from kdsearch.search.runner import ranked_coefficients
+
+    ranked = ranked_coefficients(_loaded(study), storage, address, console or Console(quiet=True))
+    if not ranked:
+        raise SearchError(
+            "the space must hold a `ptloss` whose epsilons are all ranges, but it does not."
+            " Write `epsilons: [{uniform: [-1, 4]}, ...]`, one range per order."
+        )
+    return ranked
+
+
 def record(search: str | None = None, storage: Path = store.DEFAULT) -> Record:
     """The record of a search by the name of its folder; the one that wrote last if None.
 

@@ -6,7 +6,7 @@ out again first, from its last checkpoint if it has one.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,6 +30,7 @@ class Job:
     origin: str
     experiment: dict[str, Any]
     row: str = ""
+    proxy_distance: float | None = None
     checkpoint: str | None = None
     past: list[Event] = field(default_factory=list)
 
@@ -59,8 +60,17 @@ class Jobs(Protocol):
 class SearchJobs:
     """The search's jobs: proposals made into experiments, `total` of them."""
 
-    def __init__(self, study: Study, proposals: Proposals, total: int) -> None:
+    def __init__(
+        self,
+        study: Study,
+        proposals: Proposals,
+        total: int,
+        score: Callable[[Mapping[str, Any]], float | None] = lambda _: None,
+        origins: Mapping[int, str] | None = None,
+    ) -> None:
+        """`score` gives an objective's proxy distance; `origins` name proposals by their number."""
         self._study, self._proposals, self._total = study, proposals, total
+        self._score, self._origins = score, origins or {}
         self._numbers: dict[str, int] = {}
         self._again: deque[Job] = deque()
 
@@ -76,8 +86,9 @@ class SearchJobs:
             id=f"t{proposal.number:04d}",
             kind="trial",
             family=family(proposal.drawn["objective"]),
-            origin=proposal.origin,
+            origin=self._origins.get(proposal.number, proposal.origin),
             experiment=self._study.assembled(proposal.drawn),
+            proxy_distance=self._score(proposal.drawn["objective"]),
         )
         self._numbers[job.id] = proposal.number
         return job

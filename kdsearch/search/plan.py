@@ -24,6 +24,7 @@ def plan(study: Study) -> list[str]:
     epochs = study.recipe.epochs
     published = [drawn["objective"]["name"] for drawn in study.published()]
     dimensions = space.dimensions()
+    chosen = any(path.startswith("objective.ptloss.epsilons.") for path in dimensions)
     rows = len(published) + len(study.families)
     width = max((len(path) for path in dimensions), default=0)
     return [
@@ -38,6 +39,7 @@ def plan(study: Study) -> list[str]:
         f"search: {search.trials} trials of {epochs} epochs, algorithm {search.algorithm.name},"
         f" scheduler {search.scheduler.name}, seed {search.seed}",
         f"first trials: {', '.join(published)} at their published settings",
+        *(["then ptloss with coefficients chosen by the proxy teacher"] if chosen else []),
         f"finals: at most {rows} rows x {final.seeds} seeds",
         f"at most {search.trials * epochs + rows * final.seeds * epochs} student-epochs"
         f" and {sum(link.recipe.epochs for link in study.teacher.chain)} teacher-epochs",

@@ -7,6 +7,7 @@ storage/
     ray/                                   Tune's own folder, needed by nothing afterwards
 """
 
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 from ray import tune
+from rich.console import Console
 
 from kdsearch import baselines, data
 from kdsearch.errors import Interrupted, NameNotFound, Problem, StudyError
 from kdsearch.objectives import from_spec
 from kdsearch.search import finals
-from kdsearch.search.cluster import Cluster
+from kdsearch.search.cluster import Cluster, connected
 from kdsearch.search.environment import environment
 from kdsearch.search.jobs import FinalJobs, Jobs, SearchJobs
 from kdsearch.search.plugins import sampler_for, scheduler_for
+from kdsearch.search.principled import Principled, Ranked
 from kdsearch.search.proposals import Proposals
 from kdsearch.search.rungs import replay
 from kdsearch.search.searcher import JobSearcher
@@ -84,14 +87,27 @@ class Run:
     def _search(self, cluster: Cluster, splits: data.Splits, logits: Any) -> None:
         record = Record.of(self.journal)
         space = self.study.parsed_space
-        proposals = Proposals(space, sampler_for(self.study), self.study.published())
+        principled = Principled(self.study, splits, logits)
+        published = list(self.study.published())
+        chosen = self._principled_first(principled, record)
+        proposals = Proposals(space, sampler_for(self.study), [*published, *chosen])
         trials = self.study.search.trials
-        jobs = SearchJobs(self.study, proposals, trials)
+        origins = {len(published): "principled"} if chosen else {}
+        jobs = SearchJobs(self.study, proposals, trials, principled.score, origins)
         scheduler = scheduler_for(self.study)
         jobs.replay(self.journal, record.trials)
         replay(scheduler, self.journal)
         ended = sum(trial.status != "running" for trial in record.of_kind("trial"))
         self._tune("search", cluster, jobs, scheduler, trials - ended, splits, logits)
+
+    def _principled_first(self, principled: Principled, record: Record) -> list[dict[str, Any]]:
+        """PTLoss with coefficients chosen by the proxy teacher, once per search."""
+        if "principled" in record.facts:
+            draw = record.facts["principled"]
+        else:
+            draw = principled.first(principled.ranked())
+            self.journal.append("fact", name="principled", value=draw)
+        return [draw] if draw else []
 
     def _finals(
         self, cluster: Cluster, splits: data.Splits, logits: Any, teaching: Teaching
@@ -168,6 +184,20 @@ class Run:
                 problems.append(Problem("space.objective", message))
         if problems:
             raise StudyError(self.study.name, dict.fromkeys(problems))
+
+
+def ranked_coefficients(
+    study: Study, storage: Path, address: str | None, console: Console
+) -> Ranked:
+    """PTLoss's coefficients from the study's ranges by their proxy teachers, the best first."""
+    splits = data.load(**study.data.model_dump())
+    storage.mkdir(parents=True, exist_ok=True)
+    with connected(study.resources, address), tempfile.TemporaryDirectory() as folder:
+        # A journal of its own: this is no search.
+        journal = Journal(Path(folder) / "journal.jsonl")
+        teaching = Teaching(study.teacher, splits, storage, study.resources, journal)
+        logits = teaching.signals(console.print)
+    return Principled(study, splits, logits).ranked()
 
 
 def _published_rows(study: Study) -> list[baselines.Row]:

@@ -57,6 +57,7 @@ class JobSearcher(Searcher):  # type: ignore[misc]
                 family=job.family,
                 origin=job.origin,
                 row=job.row,
+                proxy_distance=job.proxy_distance,
                 experiment=job.experiment,
             )
         config: dict[str, Any] = {"job": job.id, "kind": job.kind, "experiment": job.experiment}

@@ -171,6 +171,11 @@ class MlflowWriter:
         }
         self._create(name, f"{name} {event['family']}", event["time"], tags)
         self._log_params(name, dict(_flat(event["experiment"])))
+        if (distance := event.get("proxy_distance")) is not None:
+            from mlflow.entities import Metric
+
+            score = Metric("proxy_distance", distance, int(event["time"] * 1000), 0)
+            self._client.log_batch(self._runs[name], metrics=[score])
 
     def _create(self, name: str, title: str, time: float, tags: dict[str, str]) -> None:
         header = self._header

@@ -22,6 +22,7 @@ class TrialRecord:
     experiment: dict[str, Any]
     started: float
     row: str = ""
+    proxy_distance: float | None = None
     status: str = "running"
     reason: str = ""
     ended: float | None = None
