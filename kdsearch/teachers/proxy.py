@@ -16,8 +16,7 @@ the root. Where epsilon_1 < -1, mu may be negative or next to zero; nothing reli
 """
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,13 +27,10 @@ from kdsearch.errors import SettingError, ShapeError
 ABSENT = 1e-300
 """Teacher probabilities up to this count as none, and so does their class in the proxy."""
 
-NODES, TABULATED = 2048, 50.0
-"""The table's size, and the largest sum_m m |epsilon_m| for which its errors are near 1e-6."""
 CHUNK = 30_000
 """Entries solved together on a CPU: they fit its cache, and no operator pays for threads."""
 
 Epsilons = Sequence[float | Sequence[float]]
-Coordinates = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
@@ -89,11 +85,11 @@ def select(
 ) -> list[tuple[float, tuple[float, ...]]]:
     """Candidates by the distance of their proxies to the labels, as (score, candidate), best first.
 
-    Successive halving: all are scored on 256 examples, the best eighth (but 8 at least) on 1,024,
-    the best eighth of these on all. On the subsets p_c is read from a table over mu / t_c, of which
-    alone it is a function, with errors near 1e-6 that only decide who is scored exactly; a subset
-    takes every class at every level of the teacher's confidence, so that it ranks as the whole does
-    unless candidates nearly tie. Up to 256 examples the search is exhaustive and exact.
+    Successive halving: all are scored on 128 examples, the best eighth (but 8 at least) on 512, the
+    best eighth of these on all; each subset takes every level of the teacher's confidence in every
+    class, so that it ranks as the whole does unless candidates nearly tie. Halving is used, not a
+    table of p_c over mu / t_c, since every reported score stays exact and steep coefficients need
+    no care; up to 128 examples the search is exhaustive.
 
     The list holds those that were scored on all examples, and at its end with score inf those
     that are not convex; a candidate that was dropped on a subset is not in it.
@@ -104,12 +100,12 @@ def select(
     convex = {each: _all_convex(slope) for each, slope in slopes.items()}
     left = [each for each in slopes if convex[each]]
     scored: list[tuple[float, tuple[float, ...]]] = []
-    for size in [*(size for size in (256, 1024) if size < len(order)), len(order)]:
+    for size in [*(size for size in (128, 512) if size < len(order)), len(order)]:
         rows = order[torch.arange(size, device=order.device) * len(order) // size]
         part, truth = teacher[rows], labels[rows]
-        scored = []
+        tolerance, scored = 1e-12 if size == len(order) else 1e-6, []
         for each in left:
-            proxy = _minimise(part, slopes[each], roughly=size < len(order))
+            proxy = _minimise(part, slopes[each], tolerance)
             scored.append((float(distance_to_labels(proxy, truth)), each))
         scored.sort(key=lambda pair: pair[0])
         left = [each for _, each in scored[: max(8, math.ceil(len(scored) / 8))]]
@@ -180,20 +176,17 @@ def _spread(teacher: Tensor, labels: Tensor) -> Tensor:
     return order[labels[order].argsort(stable=True)]
 
 
-def _minimise(teacher: Tensor, slopes: np.ndarray, roughly: bool = False) -> Tensor:
-    """The proxies (N, C) of a teacher's probabilities."""
+def _minimise(teacher: Tensor, slopes: np.ndarray, tolerance: float = 1e-12) -> Tensor:
+    """The proxies (N, C) of a teacher's probabilities; their sums may miss 1 by the tolerance."""
     if not slopes.any() or not len(teacher):
         return teacher
-    each = torch.from_numpy(slopes).to(teacher.device)
-    roughly = roughly and bool(np.abs(slopes).sum() < TABULATED)
-    coordinates = _table(each) if roughly else partial(_coordinates, each)
+    table = torch.from_numpy(slopes).to(teacher.device)
     at_once = max(1, CHUNK // teacher.shape[1]) if teacher.device.type == "cpu" else len(teacher)
-    parts = teacher.split(at_once)
-    return torch.cat([_solve(t, each, coordinates, 1e-6 if roughly else 1e-12) for t in parts])
+    return torch.cat([_solve(part, table, tolerance) for part in teacher.split(at_once)])
 
 
-def _solve(teacher: Tensor, slopes: Tensor, coordinates: Coordinates, tolerance: float) -> Tensor:
-    """The proxies of some examples: per example, the mu for which they sum to 1."""
+def _solve(teacher: Tensor, slopes: Tensor, tolerance: float) -> Tensor:
+    """The proxies of one chunk: per example, the mu for which they sum to 1."""
     proxy, rows = torch.zeros_like(teacher), torch.arange(len(teacher), device=teacher.device)
     present = teacher > ABSENT
     t = teacher.where(present, 1.0)
@@ -203,8 +196,8 @@ def _solve(teacher: Tensor, slopes: Tensor, coordinates: Coordinates, tolerance:
     value, _ = _polynomial(1 - t, slopes)
     mu = 1 + (t * t * value * present).sum(dim=1, keepdim=True)
     mu, x, gap = mu.clamp(low, high), 1 / t, torch.full_like(low, math.inf)
-    for _ in range(200):
-        x, bend = coordinates(mu / t, x)
+    while True:  # each turn halves the gap or the bracket
+        x, bend = _coordinates(mu / t, x, slopes)
         p = present / x
         total = p.sum(dim=1, keepdim=True)
         last, gap = gap, (total - 1).abs()
@@ -235,29 +228,7 @@ def _halfway(low: Tensor, high: Tensor) -> Tensor:
     return middle.where(middle >= 0, least - middle).view(torch.float64)
 
 
-def _table(slopes: Tensor) -> Coordinates:
-    """`_coordinates` by linear interpolation, for coefficients that all classes share.
-
-    target - x = s(1 - 1/x) is a bounded function of w = 1 / (target - its least + 1) in (0, 1].
-    """
-    grid = torch.linspace(1 / 4096, 1, 4096, dtype=slopes.dtype, device=slopes.device)
-    known, shift = _polynomial(1 - grid, slopes)[0], -float(slopes[0])
-    places = (1 / (1 / grid + known + shift)).cpu().numpy()
-    values = np.interp(np.linspace(0, 1, NODES + 1), places, known.cpu().numpy())
-    values[0] = float(slopes.sum())
-    nodes, rises = torch.from_numpy(values).to(grid), torch.from_numpy(np.diff(values)).to(grid)
-
-    def coordinates(target: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-        place = (NODES / (target + shift).clamp_min_(1)).clamp_max_(NODES - 1e-3)
-        node = place.long()
-        rise = rises[node]
-        x = target - torch.addcmul(nodes[node], rise, place - node)
-        return x.clamp_min_(1), 1 / (rise * place).mul_(place).div_(NODES).add_(1)
-
-    return coordinates
-
-
-def _coordinates(slopes: Tensor, target: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def _coordinates(target: Tensor, x: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """x >= 1 where x + s(1 - 1/x) = target, near the given x, and the derivative of the left."""
     low = (target - slopes.clamp_min(0).sum(dim=0)).clamp_min(1)
     high = (target - slopes.clamp_max(0).sum(dim=0)).clamp_min(1)
@@ -285,8 +256,8 @@ def _coordinates(slopes: Tensor, target: Tensor, x: Tensor) -> tuple[Tensor, Ten
 
 def _polynomial(u: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
     """sum_j a_j u^j and its derivative in u, by Horner's scheme."""
-    value, slope = torch.zeros_like(u), torch.zeros_like(u)
-    for coefficient in coefficients.flip(0):
+    value, slope = coefficients[-1].expand_as(u).clone(), torch.zeros_like(u)
+    for coefficient in coefficients[:-1].flip(0):
         slope.mul_(u).add_(value)
         value.mul_(u).add_(coefficient)
     return value, slope
