@@ -100,6 +100,27 @@ def proxy(study: Path, storage: Path, address: str | None, top: int) -> None:
         click.echo(f"{score:8.4f}  {', '.join(f'{epsilon:.3g}' for epsilon in epsilons)}")
 
 
+@cli.command()
+@_STUDY
+@_cluster_options
+@click.option("--fresh", is_flag=True, help="Start anew even if an unfinished diagnosis is there.")
+def diagnose(study: Path, **options: Any) -> None:
+    """Diagnose the teacher and student of STUDY: what can be handed on, and what stands in the way.
+
+    Shows what regularisation, class relationships and weights of examples each bring over the
+    labels alone, how calibrated the teacher is, and which known failure cases the pair shows.
+    """
+    from kdsearch import commands
+
+    console = _console()
+    table, sentences, warnings = commands.diagnosed(
+        commands.diagnose(study, console=console, **options)
+    )
+    console.print(table)
+    for line in [*sentences, *(f"Warning: {warning}" for warning in warnings)]:
+        console.print(line, markup=False, highlight=False)
+
+
 @cli.command("list")
 @click.argument("what", type=click.Choice([*catalogue.FOLDERS, "baselines"]))
 @click.option("--teacher", help="Baselines of this teacher only.")

@@ -14,7 +14,7 @@ from rich.table import Table
 from kdsearch.errors import SearchError
 from kdsearch.files import write_atomically
 from kdsearch.progress import Display
-from kdsearch.reporting import html
+from kdsearch.reporting import diagnosis, html
 from kdsearch.reporting.account import account
 from kdsearch.reporting.leaderboard import (
     HEADINGS,
@@ -57,9 +57,8 @@ def run(
         KeyboardInterrupt: Ctrl-C; what is done is kept and `run` or `resume` goes on.
     """
     study = _loaded(study)
-    return _go(
-        study, store.folder_for(study, storage, fresh), storage, address, max_concurrent, console
-    )
+    folder = store.folder_for(study, storage, fresh)
+    return _go(study, folder, storage, address, max_concurrent, console)
 
 
 def resume(
@@ -96,8 +95,10 @@ def _go(
     address: str | None,
     max_concurrent: int | None,
     console: Console | None,
+    diagnosing: bool = False,
 ) -> Record:
     from kdsearch.search.cluster import connected
+    from kdsearch.search.diagnosing import Diagnosis
     from kdsearch.search.runner import Run
 
     past = store.record_of(folder)
@@ -105,23 +106,57 @@ def _go(
     uri = tracking.tracking_uri(storage, study.tracking.uri)
     with store.held(folder):
         display.say(f"{'Going on with' if past.header else 'Starting'} {folder.name} in {storage}.")
-        search = Run(study, folder, storage)
+        search = (Diagnosis if diagnosing else Run)(study, folder, storage)
         with connected(study.resources, address, max_concurrent) as cluster:
             follower = tracking.MlflowFollower(search.journal, uri, storage / "mlartifacts")
             follower.start()
             search.journal.listen(display)
+            files: list[Path] = []
+            figures: dict[str, float] = {}
             try:
                 with display:
                     record = search.go(cluster, display.say)
-                write_report(record, folder / "report.html")
+                if diagnosing:
+                    files, figures = diagnosis.write(record, folder), diagnosis.summary(record)
+                else:
+                    files = [write_report(record, folder / "report.html")]
             finally:
-                problem = follower.stop(folder / "report.html")
+                problem = follower.stop(*files, summary=figures)
     if problem:
         display.say(
             f"MLflow at {uri} could not be written ({problem}). Nothing is lost: the journal has"
             " everything, and `kdsearch sync` writes it to MLflow once it answers."
         )
     return record
+
+
+def diagnose(
+    study: "Study | str | Path",
+    storage: Path = store.DEFAULT,
+    address: str | None = None,
+    max_concurrent: int | None = None,
+    fresh: bool = False,
+    console: Console | None = None,
+) -> Record:
+    """Diagnose a study's teacher and student, or go on with an unfinished diagnosis.
+
+    Trains the teacher if it is not stored, and on the train part a student for each of `ce`,
+    `label_smoothing`, `kd_sim`, `kd_pt` and `kd` over `final.seeds` paired seeds, judged on
+    validation. Figures and plots are written beside its journal and to MLflow. The space of the
+    study is not searched. Arguments and errors as in `run`.
+    """
+    study = _loaded(study)
+    folder = store.folder_for(study, storage, fresh, "diagnoses")
+    return _go(study, folder, storage, address, max_concurrent, console, diagnosing=True)
+
+
+def diagnosed(of: Record) -> tuple[Table, list[str], list[str]]:
+    """A diagnosis as a terminal table of its levels, its sentences, and its warnings."""
+    name = of.header["study"]["name"]
+    table = Table(*diagnosis.HEADINGS, title=f"What {name}'s teacher can hand on")
+    for level in diagnosis.levels(of):
+        table.add_row(*level.cells())
+    return table, [diagnosis.answer(of), *diagnosis.lines(of)], diagnosis.warnings(of)
 
 
 def check(study: "Study | str | Path") -> list[str]:

@@ -15,6 +15,8 @@ from rich.text import Text
 from kdsearch.tracking import Event, Record
 
 _PLAIN_EVERY = 5.0  # seconds between two plain lines
+_KINDS = {"teacher": "teacher", "search": "trial", "finals": "final", "levels": "level"}
+"""The kind of training that each stage consists of."""
 
 
 class Display:
@@ -73,7 +75,7 @@ class Display:
         self._task = self._bar.add_task(self._stage, total=self._total, text="")
 
     def _kind(self) -> str:
-        return {"teacher": "teacher", "search": "trial", "finals": "final"}[self._stage]
+        return _KINDS[self._stage]
 
     def _ended(self) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -111,7 +113,7 @@ class Display:
         finished = [trial for trial in trials if trial.status == "finished"]
         if finished:
             best = max(finished, key=lambda trial: trial.accuracy)
-            judged = "validation" if self._stage == "search" else "test"
+            judged = "test" if self._stage == "finals" else "validation"
             parts.append(f"best {best.family} {100 * best.accuracy:.2f} % {judged}")
         now = done - self._done_at_begin
         if now and done < self._total:

@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kdsearch import catalogue
 from kdsearch.errors import SettingError
@@ -30,6 +30,12 @@ def build(name: str, classes: int, channels: int = 3, **size: Any) -> nn.Module:
     except (TypeError, ValueError, RuntimeError) as error:
         raise SettingError(f"model {name!r} cannot be built with {size!r}: {error}.") from None
     return model
+
+
+def last_layer(model: nn.Module, classes: int) -> Tensor | None:
+    """The weights (classes, D) of a network's last linear layer; None where it ends otherwise."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return layers[-1].weight if layers and layers[-1].out_features == classes else None
 
 
 _GIVEN = ("classes", "channels")

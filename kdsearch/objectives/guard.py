@@ -9,10 +9,10 @@ asks here before it spends a student on a point.
 
 from kdsearch.objectives.divergences import MSE, JensenShannon, Relational, ReverseKL
 from kdsearch.objectives.objective import Objective
-from kdsearch.objectives.transforms import Smoothed, Standardise, TopK, TrueClass
+from kdsearch.objectives.transforms import ClassSimilarity, Smoothed, Standardise, TopK, TrueClass
 from kdsearch.objectives.weights import PowerSum
 
-_TARGETS = (Smoothed, TrueClass, TopK)  # distributions: they have no logits to compare
+_TARGETS = (Smoothed, TrueClass, TopK, ClassSimilarity)  # they have no logits to compare
 
 
 def refusal(objective: Objective) -> str:

@@ -12,7 +12,7 @@ A published method is a point in this space: see the files in `papers/`, each on
 Points that nobody has published are written the same way.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,12 @@ from torch import Tensor
 from kdsearch.errors import ShapeError
 from kdsearch.objectives.balance import Balance
 from kdsearch.objectives.divergences import KL, Divergence
-from kdsearch.objectives.transforms import Identity, StudentTransform, TeacherTransform
+from kdsearch.objectives.transforms import (
+    ClassSimilarity,
+    Identity,
+    StudentTransform,
+    TeacherTransform,
+)
 from kdsearch.objectives.weights import Uniform, Weight
 from kdsearch.values import Value
 
@@ -47,6 +52,18 @@ class Objective(Value):
         """Whether any part reads the teacher's logits; where not, they may be None."""
         reads = self.teacher.reads_teacher or self.weight.reads_teacher
         return self.balance.soft > 0 and reads
+
+    @property
+    def needs_similarity(self) -> bool:
+        """Whether it waits for the similarity of the teacher's classes; see `informed`."""
+        teacher = self.teacher
+        return isinstance(teacher, ClassSimilarity) and teacher.similarity is None
+
+    def informed(self, similarity: Tensor) -> Self:
+        """The same objective, its open similarity filled in with (C, C); see `similarity.py`."""
+        if not self.needs_similarity or not isinstance(self.teacher, ClassSimilarity):
+            return self
+        return self.model_copy(update={"teacher": self.teacher.informed(similarity)})
 
     @property
     def formula(self) -> str:

@@ -8,12 +8,14 @@ softmax is their exponential, so a transform may return either and no part needs
 """
 
 import math
-from typing import Annotated, ClassVar, Literal
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from kdsearch.errors import ShapeError
 from kdsearch.values import Value
 
 PositiveTemperature = Annotated[float, Field(gt=0)]
@@ -147,11 +149,81 @@ class TopK(Value):
         return rest[:, None].expand_as(log_p).scatter(1, top.indices, top.values)
 
 
+class ClassSimilarity(Value):
+    """How alike the classes are to the true one: row y of sign(s) |s|^power / temperature (KD-sim).
+
+    s is the cosine similarity of the teacher's last-layer rows, or of its mean logits per class
+    (`similarity.py`); both power and temperature are > 0. It keeps which classes resemble each
+    other and removes all that differs between examples of a class: the domain level of
+    Understanding and Improving KD (arXiv 2002.03532). `similarity` (C, C) in [-1, 1] is filled in
+    when a training begins; before that it is None, no class like any other, the identity.
+    """
+
+    kind: Literal["class_similarity"] = "class_similarity"
+    formula: ClassVar[str] = "similar(y)^{power:g} / {temperature:g}"
+    reads_teacher: ClassVar[bool] = True
+    power: float = Field(1.0, gt=0)
+    temperature: PositiveTemperature = 0.3
+    similarity: tuple[tuple[Annotated[float, Field(ge=-1, le=1)], ...], ...] | None = None
+
+    @field_validator("similarity")
+    @classmethod
+    def _square(cls, rows: tuple[tuple[float, ...], ...] | None) -> object:
+        if rows is not None and any(len(row) != len(rows) for row in rows):
+            raise ValueError(
+                "similarity must have one row and one column per class, but got"
+                f" {len(rows)} rows of {sorted({len(row) for row in rows})} columns."
+            )
+        return rows
+
+    def informed(self, similarity: Tensor) -> Self:
+        """The same transform with the similarity (C, C) of a teacher's classes."""
+        rows = tuple(map(tuple, similarity.tolist()))
+        return type(self)(power=self.power, temperature=self.temperature, similarity=rows)
+
+    @cached_property
+    def _tables(self) -> "_Tables":
+        return _Tables(self)
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self._tables.beside(logits)[labels]
+
+
+class _Tables:
+    """A similarity as target logits (C, C), made once for each device and type.
+
+    Kept apart from the value, which pydantic compares and tensors cannot be.
+    """
+
+    def __init__(self, of: ClassSimilarity) -> None:
+        self._of = of
+        self._made: dict[tuple[torch.device, torch.dtype, int], Tensor] = {}
+
+    def beside(self, logits: Tensor) -> Tensor:
+        classes = logits.shape[1]
+        key = (logits.device, logits.dtype, classes)
+        if key not in self._made:
+            rows = self._of.similarity
+            alike = (
+                torch.eye(classes).double()
+                if rows is None
+                else torch.tensor(rows, dtype=torch.float64)
+            )
+            if len(alike) != classes:
+                raise ShapeError(
+                    f"similarity must be of as many classes as the logits {tuple(logits.shape)},"
+                    f" but got {tuple(alike.shape)}."
+                )
+            target = alike.sign() * alike.abs() ** self._of.power / self._of.temperature
+            self._made[key] = target.to(logits.device, logits.dtype)
+        return self._made[key]
+
+
 TeacherTransform = Annotated[
-    Identity | Centred | Temperature | Standardise | Smoothed | TrueClass | TopK,
+    Identity | Centred | Temperature | Standardise | Smoothed | TrueClass | TopK | ClassSimilarity,
     Field(discriminator="kind"),
 ]
-# The other three replace the logits by a target, which only a teacher can be.
+# The other four replace the logits by a target, which only a teacher can be.
 StudentTransform = Annotated[
     Identity | Centred | Temperature | Standardise, Field(discriminator="kind")
 ]

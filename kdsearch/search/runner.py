@@ -8,30 +8,25 @@ storage/
 """
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from ray import tune
 from rich.console import Console
 
 from kdsearch import baselines, data
-from kdsearch.errors import Interrupted, NameNotFound, Problem, StudyError
+from kdsearch.errors import NameNotFound, Problem, StudyError
 from kdsearch.objectives import from_spec
 from kdsearch.search import finals
 from kdsearch.search.cluster import Cluster, connected
-from kdsearch.search.environment import environment
-from kdsearch.search.jobs import FinalJobs, Jobs, SearchJobs
+from kdsearch.search.jobs import FinalJobs, SearchJobs
 from kdsearch.search.plugins import sampler_for, scheduler_for
 from kdsearch.search.principled import Principled, Ranked
 from kdsearch.search.proposals import Proposals
 from kdsearch.search.rungs import replay
-from kdsearch.search.searcher import JobSearcher
+from kdsearch.search.stages import Stages
 from kdsearch.search.study import Study
 from kdsearch.search.teaching import Say, Teaching
-from kdsearch.search.trial import StudentTrial
 from kdsearch.tracking import Journal, Record
 
 
@@ -56,38 +51,24 @@ class Run:
         Raises:
             Interrupted: Ctrl-C; `resume` goes on.
         """
-        splits = self._splits
-        self.journal.mend()
-        self._header(cluster, splits)
-        self._stage("teacher", "begin")
-        teaching = Teaching(
-            self.study.teacher, splits, self.storage, self.study.resources, self.journal
-        )
-        logits = teaching.signals(say)
-        self._stage("teacher", "end")
-        self._search(cluster, splits, logits)
-        self._finals(cluster, splits, logits, teaching)
+        stages = Stages(self.study, self.folder, self.storage, self.journal, self._splits, cluster)
+        stages.begin("search")
+        self._note_published()
+        stages.teach(say)
+        self._search(stages)
+        self._finals(stages)
         self.journal.append("finished")
         return Record.of(self.journal)
 
-    def _header(self, cluster: Cluster, splits: data.Splits) -> None:
-        self.journal.append(
-            "search",
-            study=self.study.model_dump(mode="json"),
-            name=self.folder.name,
-            digest=self.study.digest,
-            data=splits.digest,
-            slots=cluster.concurrent,
-            environment=environment(),
-        )
+    def _note_published(self) -> None:
         if not Record.of(self.journal).papers:
             for row in _published_rows(self.study):
                 self.journal.append("paper", row=row.model_dump(), marks=row.marks())
 
-    def _search(self, cluster: Cluster, splits: data.Splits, logits: Any) -> None:
+    def _search(self, stages: Stages) -> None:
         record = Record.of(self.journal)
         space = self.study.parsed_space
-        principled = Principled(self.study, splits, logits)
+        principled = Principled(self.study, self._splits, stages.lesson.logits)
         published = list(self.study.published())
         chosen = self._principled_first(principled, record)
         proposals = Proposals(space, sampler_for(self.study), [*published, *chosen])
@@ -98,7 +79,7 @@ class Run:
         jobs.replay(self.journal, record.trials)
         replay(scheduler, self.journal)
         ended = sum(trial.status != "running" for trial in record.of_kind("trial"))
-        self._tune("search", cluster, jobs, scheduler, trials - ended, splits, logits)
+        stages.train("search", jobs, trials - ended, scheduler)
 
     def _principled_first(self, principled: Principled, record: Record) -> list[dict[str, Any]]:
         """PTLoss with coefficients chosen by the proxy teacher, once per search."""
@@ -109,65 +90,14 @@ class Run:
             self.journal.append("fact", name="principled", value=draw)
         return [draw] if draw else []
 
-    def _finals(
-        self, cluster: Cluster, splits: data.Splits, logits: Any, teaching: Teaching
-    ) -> None:
+    def _finals(self, stages: Stages) -> None:
         record = Record.of(self.journal)
         chosen = finals.rows(self.study, record)
         jobs = FinalJobs(finals.jobs(self.study, chosen), record.trials)
-        self._tune("finals", cluster, jobs, None, len(jobs), splits, logits)
+        stages.train("finals", jobs, len(jobs))
         if "teacher_test_accuracy" not in record.facts:
-            accuracy = teaching.test_accuracy()
+            accuracy = stages.teaching.test_accuracy()
             self.journal.append("fact", name="teacher_test_accuracy", value=accuracy)
-
-    def _tune(
-        self,
-        stage: str,
-        cluster: Cluster,
-        jobs: Jobs,
-        scheduler: Any,
-        count: int,
-        splits: data.Splits,
-        logits: Any,
-    ) -> None:
-        if count == 0:
-            return
-        known = {t.id: len(t.epochs) for t in Record.of(self.journal).trials.values()}
-        self._stage(stage, "begin", trainings=count)
-        searcher = JobSearcher(jobs, count, self.journal, known)
-        resources = self.study.resources
-        threads = max(1, int(resources.cpu))
-        trainable = tune.with_parameters(
-            StudentTrial, splits=splits, logits=np.ascontiguousarray(logits), threads=threads
-        )
-        tune.Tuner(
-            tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=count,
-                max_concurrent_trials=min(cluster.concurrent, count),
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-            ),
-            run_config=tune.RunConfig(
-                name=f"{stage}-{time.time_ns():x}",
-                storage_path=str((self.folder / "ray").resolve()),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=2),
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
-                callbacks=[_Checkpoints(searcher)],
-            ),
-        ).fit()
-        self._stage(stage, "end")
-        if not searcher.complete:
-            raise Interrupted(
-                f"{self.folder.name} was stopped. What is done is kept: `kdsearch resume` goes on."
-            )
-
-    def _stage(self, name: str, state: str, **content: Any) -> None:
-        self.journal.append("stage", name=name, state=state, **content)
 
     def _check_fit(self, splits: data.Splits) -> None:
         """Call every objective of the space's corners once: some laws need the class count."""
@@ -206,19 +136,3 @@ def _published_rows(study: Study) -> list[baselines.Row]:
         return baselines.query(study.teacher.model.name, study.student.name, study.data.name)
     except NameNotFound:  # of a network that no paper has published
         return []
-
-
-class _Checkpoints(tune.Callback):  # type: ignore[misc]
-    """Notes each checkpoint in the journal."""
-
-    def __init__(self, searcher: JobSearcher) -> None:
-        self._searcher = searcher
-
-    def on_checkpoint(
-        self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **_: Any
-    ) -> None:
-        self._searcher.checkpointed(trial.trial_id, trial.last_result["epoch"], checkpoint.path)
-
-
-def _trial_name(trial: Any) -> str:
-    return str(trial.config["job"])

@@ -1,6 +1,7 @@
 """The storage folder: finding searches, numbering them, and keeping them to one process each.
 
 storage/searches/<study>-<digest>-<number>/{study.json, journal.jsonl}
+storage/diagnoses/...                       the same of diagnoses
 """
 
 import fcntl
@@ -21,9 +22,9 @@ if TYPE_CHECKING:  # a study needs torch, and looking at a finished search does 
 DEFAULT = Path("runs")
 
 
-def searches(storage: Path) -> list[Path]:
-    """The folders of all searches, the one that wrote last at the end."""
-    journals = (storage / "searches").glob("*/journal.jsonl")
+def searches(storage: Path, room: str = "searches") -> list[Path]:
+    """The folders of all searches (or diagnoses), the one that wrote last at the end."""
+    journals = (storage / room).glob("*/journal.jsonl")
     return [journal.parent for journal in sorted(journals, key=lambda file: file.stat().st_mtime)]
 
 
@@ -79,17 +80,17 @@ def study_of(folder: Path) -> "Study":
     return Study.of(json.loads((folder / "study.json").read_text()), source=folder.name)
 
 
-def folder_for(study: "Study", storage: Path, fresh: bool = False) -> Path:
+def folder_for(study: "Study", storage: Path, fresh: bool = False, room: str = "searches") -> Path:
     """Where a run of this study writes: its unfinished search, or a new folder.
 
-    `fresh` starts a new one in any case.
+    `fresh` starts a new one in any case. `room` is `searches` or `diagnoses`.
     """
-    stem = _stem(study)
-    own = [folder for folder in searches(storage) if folder.name.startswith(stem)]
+    stem = ("diagnosis-" if room == "diagnoses" else "") + _stem(study)
+    own = [folder for folder in searches(storage, room) if folder.name.startswith(stem)]
     if own and not fresh and not record_of(own[-1]).finished:
         return own[-1]
     numbers = [int(folder.name.removeprefix(stem)) for folder in own]
-    folder = storage / "searches" / f"{stem}{max(numbers, default=0) + 1}"
+    folder = storage / room / f"{stem}{max(numbers, default=0) + 1}"
     folder.mkdir(parents=True)
     write_atomically(folder / "study.json", study.model_dump_json(indent=2).encode())
     (folder / "journal.jsonl").touch()

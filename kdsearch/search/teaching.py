@@ -20,7 +20,9 @@ import torch
 from kdsearch.data import Splits
 from kdsearch.errors import StoreError
 from kdsearch.files import write_atomically
+from kdsearch.models import last_layer
 from kdsearch.objectives import family
+from kdsearch.objectives.similarity import cosine
 from kdsearch.search.study import Resources
 from kdsearch.teachers import Teacher, logits, teacher
 from kdsearch.tracking import Journal
@@ -64,7 +66,7 @@ class Teaching:
         keys = (rows, self._digest, self._data.digest)
         trained = self._load_weights(say)
         if not trained:
-            self._train(self._above.signals(say) if self._above else None)
+            self._train(say)
         try:
             found = logits.load(self._signals_file, *keys)
         except StoreError as error:
@@ -76,6 +78,12 @@ class Teaching:
                 f"Teacher {self._digest} is stored with its signals: neither trained nor run again."
             )
         return found
+
+    def similarity(self) -> torch.Tensor | None:
+        """How alike its last layer holds the classes; None where its last layer is not linear."""
+        network = teacher.unpack(self._weights, self._teacher, self._data)
+        rows = last_layer(network, self._data.classes)
+        return None if rows is None else cosine(rows)
 
     def test_accuracy(self) -> float:
         """Accuracy in [0, 1] on the test part: for the leaderboard, after everything is chosen."""
@@ -98,7 +106,11 @@ class Teaching:
         if file.exists():
             say(f"{file.name} is made anew, because {error}")
 
-    def _train(self, signals: logits.Logits | None) -> None:
+    def _train(self, say: Say) -> None:
+        signals, alike = None, None
+        if self._above:
+            signals = np.ascontiguousarray(self._above.signals(say))
+            alike = self._above.similarity()
         self._journal.append(
             "trial",
             id=self._name,
@@ -108,8 +120,7 @@ class Teaching:
             experiment=self._teacher.model_dump(mode="json", exclude={"teacher"}),
         )
         task = ray.remote(_train).options(**self._options)
-        own = None if signals is None else np.ascontiguousarray(signals)
-        for reference in task.remote(self._teacher, self._shared, own):
+        for reference in task.remote(self._teacher, self._shared, signals, alike):
             came = ray.get(reference)
             if isinstance(came, bytes):
                 self._weights = came
@@ -126,14 +137,17 @@ class Teaching:
 
 
 def _train(
-    taught: Teacher, data: Splits, signals: logits.Logits | None
+    taught: Teacher,
+    data: Splits,
+    signals: logits.Logits | None,
+    similarity: torch.Tensor | None,
 ) -> Iterator[EpochResult | bytes]:
     """Yields each epoch, then the packed weights; runs in a worker."""
     above = None
     if signals is not None:
         rows = data.fitted.searchsorted(data.train)
         above = torch.from_numpy(signals[rows]).to(_device())
-    training = taught.training(data, _device(), above)
+    training = taught.training(data, _device(), above, similarity)
     for epoch in training:  # noqa: UP028 - not `yield from`: Ray sends into its generators
         yield epoch
     yield teacher.pack(training.model.cpu(), taught.digest(data))

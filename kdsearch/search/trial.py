@@ -4,17 +4,37 @@ import time
 import warnings
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
 from kdsearch.data import Splits
+from kdsearch.teachers.logits import Logits, Rows
 from kdsearch.training import EpochResult, Experiment, Part, Training, part
 
 CHECKPOINT_EVERY = 30.0
 """Seconds between checkpoints of a running student; a shorter training writes none."""
+
+
+class Lesson(NamedTuple):
+    """What every student of a study is given.
+
+    logits: the teacher's of `splits.fitted`. similarity: of its classes, (classes, classes), where
+    its last layer tells it.
+    """
+
+    splits: Splits
+    logits: Logits
+    similarity: torch.Tensor | None = None
+
+    def signals(self, rows: Rows, device: str) -> torch.Tensor:
+        """The teacher's logits of some of the fitted rows, on a device."""
+        with warnings.catch_warnings():
+            # The object store's arrays are read-only, and nothing here writes to them.
+            warnings.filterwarnings("ignore", message=".*not writable.*")
+            return torch.from_numpy(self.logits[self.splits.fitted.searchsorted(rows)]).to(device)
 
 
 class StudentTrial(tune.Trainable):  # type: ignore[misc]
@@ -25,11 +45,11 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
     learn from both and are judged on test.
     """
 
-    def setup(self, config: dict[str, Any], splits: Splits, logits: Any, threads: int = 1) -> None:
+    def setup(self, config: dict[str, Any], lesson: Lesson, threads: int = 1) -> None:
         """Move the data to the device once per actor, then begin the first student."""
         torch.set_num_threads(threads)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._splits, self._logits = splits, logits
+        self._lesson = lesson
         self._parts: dict[str, tuple[Part, Part, torch.Tensor]] = {}
         self._begin(config)
 
@@ -42,7 +62,8 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         learn, judge, logits = self._parts_for(config["kind"])
         experiment = Experiment.model_validate(config["experiment"])
         teacher = logits if experiment.loss.needs_teacher else None
-        self._training = Training(experiment, learn, judge, self._splits.classes, teacher)
+        classes, similarity = self._lesson.splits.classes, self._lesson.similarity
+        self._training = Training(experiment, learn, judge, classes, teacher, similarity)
         self._saved = time.monotonic()
         self._past: deque[dict[str, Any]] = deque()
         if goes_on := config.get("goes_on"):
@@ -51,18 +72,14 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
 
     def _parts_for(self, kind: str) -> tuple[Part, Part, torch.Tensor]:
         if kind not in self._parts:
-            splits = self._splits
+            splits = self._lesson.splits
             final = kind == "final"
             rows = splits.fitted if final else splits.train
             judged = splits.test if final else splits.validation
-            with warnings.catch_warnings():
-                # The object store's arrays are read-only, and nothing here writes to them.
-                warnings.filterwarnings("ignore", message=".*not writable.*")
-                logits = torch.from_numpy(self._logits[splits.fitted.searchsorted(rows)])
             self._parts[kind] = (
                 part(splits, rows, self._device),
                 part(splits, judged, self._device),
-                logits.to(self._device),
+                self._lesson.signals(rows, self._device),
             )
         return self._parts[kind]
 

@@ -14,7 +14,7 @@ from kdsearch.objectives import from_spec, spec_problems
 from kdsearch.training import Experiment, Network, Recipe, Training, part
 from kdsearch.values import Value
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Teacher(Value):
@@ -51,18 +51,27 @@ class Teacher(Value):
     def digest(self, data: Splits) -> str:
         """The key of the trained weights: what was trained, how, from whom, on which images."""
         content = self.model_dump(mode="json", exclude={"objective", "teacher"})
+        content["objective"] = from_spec(self.objective).model_dump(mode="json")
         if self.teacher:
-            objective = from_spec(self.objective).model_dump(mode="json")
-            content |= {"objective": objective, "teacher": self.teacher.digest(data)}
+            content["teacher"] = self.teacher.digest(data)
         return values.digest([_FORMAT, content, data.digest])
 
-    def training(self, data: Splits, device: str = "cpu", logits: Tensor | None = None) -> Training:
-        """Its own training, judged on validation; `logits` are its teacher's of the train part."""
+    def training(
+        self,
+        data: Splits,
+        device: str = "cpu",
+        logits: Tensor | None = None,
+        similarity: Tensor | None = None,
+    ) -> Training:
+        """Its own training, judged on validation.
+
+        `logits` are its teacher's of the train part, `similarity` that of its teacher's classes.
+        """
         experiment = Experiment(
             model=self.model, objective=self.objective, recipe=self.recipe, seed=self.seed
         )
         learn, judge = (part(data, rows, device) for rows in (data.train, data.validation))
-        return Training(experiment, learn, judge, data.classes, logits)
+        return Training(experiment, learn, judge, data.classes, logits, similarity)
 
 
 def pack(model: nn.Module, digest: str) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 from kdsearch.tracking.journal import Event, Journal
 
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
-_JUDGED = {"teacher": "val", "trial": "val", "final": "test"}
+_JUDGED = {"teacher": "val", "trial": "val", "level": "val", "final": "test"}
 _BATCH = 1000  # MLflow's limit of metrics per call
 _EVERY = 1.0  # seconds between two looks at the journal
 
@@ -114,7 +114,7 @@ class MlflowWriter:
             if not (token := page.token):
                 break
         if "" not in self._runs:
-            tags = {"kind": "search", "status": "running", "trial_id": ""}
+            tags = {"kind": event.get("kind", "search"), "status": "running", "trial_id": ""}
             self._create("", event["name"], event["time"], tags)
             self._log_params("", {"question": event["study"]["question"], **event["environment"]})
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from kdsearch import models
 from kdsearch.data import Splits
+from kdsearch.objectives.similarity import class_means, cosine
 from kdsearch.training.experiment import Experiment
 
 _EVALUATION_BATCH = 2048
@@ -65,6 +66,7 @@ class Training(Iterator[EpochResult]):
         judge: Part,
         classes: int,
         teacher_logits: Tensor | None = None,
+        similarity: Tensor | None = None,
     ) -> None:
         """Build the network, optimiser and objective; nothing is trained yet.
 
@@ -74,10 +76,16 @@ class Training(Iterator[EpochResult]):
             judge: the part on which each epoch is evaluated.
             classes: number of classes.
             teacher_logits: (N, classes) aligned with `learn`; None for objectives without teacher.
+            similarity: (classes, classes), of the teacher's last layer, for objectives that need
+                it; where None, it is that of the teacher's mean logits per class.
         """
         self.experiment, self.learn, self.judge = experiment, learn, judge
         self.teacher_logits = teacher_logits
         self.objective = experiment.loss
+        if self.objective.needs_similarity and teacher_logits is not None:
+            if similarity is None:
+                similarity = cosine(class_means(teacher_logits, learn.labels, classes))
+            self.objective = self.objective.informed(similarity)
         device = learn.images.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(experiment.seed)

@@ -35,6 +35,17 @@ ROWS = (
     ("kd_pt", {"temperature": 1.5, "lam": 0.5}),
     ("kd_topk", {}),
     ("kd_topk", {"k": 3, "temperature": 2.0, "lam": 0.5}),
+    ("kd_sim", {}),
+    (
+        "kd_sim",
+        {
+            "power": 0.5,
+            "similarity_temperature": 0.2,
+            "temperature": 2.0,
+            "lam": 0.5,
+            "similarity": [[round(np.cos(0.7 * (a - b)), 6) for a in range(7)] for b in range(7)],
+        },
+    ),
     ("dkd", {}),
     ("dkd", {"alpha": 0.5, "beta": 2.0, "temperature": 2.0, "warmup": 0}),
     ("dist", {}),
@@ -139,6 +150,15 @@ def kd_topk(z, v, y, k=0.25, temperature=4.0, lam=0.9):
     return (1 - lam) * ce(z, v, y) + lam * temperature**2 * divergence
 
 
+def kd_sim(
+    z, v, y, power=1.0, similarity_temperature=0.3, temperature=4.0, lam=0.9, similarity=None
+):
+    row = np.eye(len(z))[y] if similarity is None else similarity[y]
+    target = softmax(np.array([np.sign(s) * abs(s) ** power for s in row]), similarity_temperature)
+    divergence = kl(target, softmax(z, temperature))
+    return (1 - lam) * ce(z, v, y) + lam * temperature**2 * divergence
+
+
 def dkd(z, v, y, alpha=1.0, beta=8.0, temperature=4.0, warmup=20):
     p, q = softmax(v, temperature), softmax(z, temperature)
     target = kl([p[y], 1 - p[y]], [q[y], 1 - q[y]])
@@ -171,7 +191,7 @@ def logit_standardisation(z, v, y, temperature=2.0, beta=9.0, hard=0.1):
 FUNCTIONS = {
     function.__name__: function
     for function in (
-        *(ce, kd, logit_mse, ttm, wttm, ptloss, label_smoothing, kd_pt, kd_topk, dkd, dist),
+        *(ce, kd, logit_mse, ttm, wttm, ptloss, label_smoothing, kd_pt, kd_topk, kd_sim, dkd, dist),
         logit_standardisation,
     )
 }

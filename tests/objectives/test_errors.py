@@ -21,6 +21,13 @@ IMPOSSIBLE = {
     "kd": {"temperature": (0, -1.5, "hot", None, NAN, -INFINITE, 1e200), "lam": (-0.1, 1.5, NAN)},
     "kd_pt": {"temperature": (0, -1), "lam": (2, None)},
     "kd_topk": {"k": (0, -1, 1.5, "many", None), "temperature": (0,), "lam": (2, "half")},
+    "kd_sim": {
+        "power": (0, "flat"),
+        "similarity_temperature": (0,),
+        "temperature": (0,),
+        "lam": (2,),
+        "similarity": ([[1.0, 0.5]], [[2.0]], "alike"),
+    },
     "logit_mse": {"lam": (-0.1, 1.1)},
     "logit_standardisation": {"temperature": (0, -1), "beta": (-1, NAN), "hard": (-1,)},
     "ttm": {"temperature": (0, "hot"), "beta": (-1, INFINITE)},

@@ -193,6 +193,8 @@ def test_the_names_of_classes_do_not_matter(name, settings):
             [epsilon[c] for c in order] if isinstance(epsilon, list) else epsilon
             for epsilon in settings["epsilons"]
         ]
+    if similarity := settings.get("similarity"):
+        renamed["similarity"] = [[similarity[a][b] for b in order] for a in order]
     before = sum(objective(name, **settings).terms(student, teacher, labels))
     moved = student[:, order], teacher[:, order], order.argsort()[labels]
     after = sum(objective(name, **renamed).terms(*moved))

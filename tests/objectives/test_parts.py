@@ -20,6 +20,7 @@ PARTS = {
         {"kind": "true_class", "temperature": 2.0},
         {"kind": "top_k", "k": 2},
         {"kind": "top_k", "k": 0.5, "temperature": 3.0},
+        {"kind": "class_similarity", "power": 0.5},
     ),
     "student": (
         {"kind": "identity"},

@@ -25,6 +25,7 @@ from kdsearch.tracking import Journal, Record
 
 pytestmark = pytest.mark.slow
 
+PLOTS = ("levels", "calibration", "entropy", "rescaling")
 KDSEARCH = [sys.executable, "-c", "from kdsearch.cli import main; main()"]
 
 STUDY: dict[str, Any] = {
@@ -352,3 +353,31 @@ def test_a_study_with_mistakes_starts_nothing(tmp_path: Path) -> None:
     for telling in ("final.seeds: seeds >= 2 must hold, but got 1.", "extra: there is no setting"):
         assert telling in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_diagnosis_trains_every_level_and_keeps_its_figures(
+    whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    """In the storage of a search of the same study: its teacher is not trained again."""
+    done = kdsearch("diagnose", write(tmp_path), "--storage", whole[0])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "neither trained nor run again" in done.stdout
+    (folder,) = (whole[0] / "diagnoses").iterdir()
+    record = store.record_of(folder)
+    levels = Counter(trial.family for trial in record.of_kind("level"))
+    assert levels == dict.fromkeys(["ce", "label_smoothing", "kd_sim", "kd_pt", "kd"], 2)
+    first, last = record.facts["watched"]
+    assert (first["epoch"], last["epoch"]) == (1, 4)
+    assert first["correlation"] > 0.3  # early on, the surer teacher pulls more
+    assert (folder / "diagnosis.md").read_text().startswith("# Diagnosis of small")
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{whole[0]}/mlflow.db")
+    experiment = client.get_experiment_by_name("small")
+    runs = client.search_runs([experiment.experiment_id], "tags.kind = 'diagnosis'")
+    (parent,) = runs
+    assert parent.data.metrics["teacher_validation_accuracy"] > 0.5
+    names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
+    assert names == {"diagnosis.md", *(f"{p}.png" for p in PLOTS)}
+    searches = client.search_runs([experiment.experiment_id], "tags.kind = 'search'")
+    assert len(searches) == 1

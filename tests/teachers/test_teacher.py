@@ -25,6 +25,7 @@ CHANGES = [
     {"model": {"name": "cnn", "width": 5}},
     {"recipe": {"epochs": 2, "learning_rate": 0.1}},
     {"seed": 1},
+    {"objective": {"name": "label_smoothing"}},
 ]
 
 

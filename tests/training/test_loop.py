@@ -9,6 +9,7 @@ import torch
 
 from kdsearch import data
 from kdsearch.data import Splits
+from kdsearch.objectives.similarity import class_means, cosine
 from kdsearch.training import Experiment, Part, Training, part, predict
 from kdsearch.training.loop import epoch_order
 
@@ -132,3 +133,17 @@ def test_a_part_is_normalised(splits: Splits) -> None:
     assert images.mean().item() == pytest.approx(0, abs=1e-4)
     assert images.std().item() == pytest.approx(1, abs=1e-3)
     assert np.array_equal(labels.numpy(), splits.labels[splits.train])
+
+
+def test_kd_sim_learns_from_the_similarity_it_is_given_or_from_the_mean_logits(
+    parts: tuple[Part, Part], teacher_logits: torch.Tensor
+) -> None:
+    def loss(similarity: torch.Tensor | None) -> float:
+        training = Training(
+            experiment(objective={"name": "kd_sim"}), *parts, 10, teacher_logits, similarity
+        )
+        return next(training).train_loss
+
+    by_hand = cosine(class_means(teacher_logits, parts[0].labels, 10))
+    assert loss(None) == loss(by_hand)
+    assert loss(None) != loss(torch.eye(10))

@@ -1,0 +1,125 @@
+"""Stages: a teacher, then sets of students, on one cluster and in one journal.
+
+stages = Stages(study, folder, storage, journal, splits, cluster)
+stages.begin("search")
+stages.teach(say)
+stages.train("finals", jobs, count=len(jobs))
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ray import tune
+
+from kdsearch.data import Splits
+from kdsearch.errors import Interrupted
+from kdsearch.search.cluster import Cluster
+from kdsearch.search.environment import environment
+from kdsearch.search.jobs import Jobs
+from kdsearch.search.searcher import JobSearcher
+from kdsearch.search.study import Study
+from kdsearch.search.teaching import Say, Teaching
+from kdsearch.search.trial import Lesson, StudentTrial
+from kdsearch.tracking import Journal, Record
+
+
+class Stages:
+    """What a search and a diagnosis do alike."""
+
+    def __init__(
+        self,
+        study: Study,
+        folder: Path,
+        storage: Path,
+        journal: Journal,
+        splits: Splits,
+        cluster: Cluster,
+    ) -> None:
+        """`folder` is the run's own, `storage` what all studies share."""
+        self._study, self._folder, self._journal = study, folder, journal
+        self._splits, self._cluster = splits, cluster
+        self.teaching = Teaching(study.teacher, splits, storage, study.resources, journal)
+
+    def begin(self, kind: str) -> None:
+        """Open the journal for a sitting of a run of this kind (`search` or `diagnosis`)."""
+        self._journal.mend()
+        self._journal.append(
+            "search",
+            kind=kind,
+            study=self._study.model_dump(mode="json"),
+            name=self._folder.name,
+            digest=self._study.digest,
+            data=self._splits.digest,
+            slots=self._cluster.concurrent,
+            environment=environment(),
+        )
+
+    def teach(self, say: Say) -> Lesson:
+        """Train the teacher or find it; returns what every student is given."""
+        self._mark("teacher", "begin")
+        logits = self.teaching.signals(say)
+        self._mark("teacher", "end")
+        self.lesson = Lesson(self._splits, np.ascontiguousarray(logits), self.teaching.similarity())
+        return self.lesson
+
+    def train(self, stage: str, jobs: Jobs, count: int, scheduler: Any = None) -> None:
+        """Train a stage's jobs, at most `count`, as Ray Tune trials.
+
+        Raises:
+            Interrupted: it was stopped before all had ended.
+        """
+        if count == 0:
+            return
+        known = {t.id: len(t.epochs) for t in Record.of(self._journal).trials.values()}
+        self._mark(stage, "begin", trainings=count)
+        searcher = JobSearcher(jobs, count, self._journal, known)
+        resources = self._study.resources
+        trainable = tune.with_parameters(
+            StudentTrial, lesson=self.lesson, threads=max(1, int(resources.cpu))
+        )
+        tune.Tuner(
+            tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=count,
+                max_concurrent_trials=min(self._cluster.concurrent, count),
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=f"{stage}-{time.time_ns():x}",
+                storage_path=str((self._folder / "ray").resolve()),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=2),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
+                callbacks=[_Checkpoints(searcher)],
+            ),
+        ).fit()
+        self._mark(stage, "end")
+        if not searcher.complete:
+            raise Interrupted(
+                f"{self._folder.name} was stopped. What is done is kept: `kdsearch resume` goes on."
+            )
+
+    def _mark(self, stage: str, state: str, **content: Any) -> None:
+        self._journal.append("stage", name=stage, state=state, **content)
+
+
+class _Checkpoints(tune.Callback):  # type: ignore[misc]
+    """Notes each checkpoint in the journal."""
+
+    def __init__(self, searcher: JobSearcher) -> None:
+        self._searcher = searcher
+
+    def on_checkpoint(
+        self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **_: Any
+    ) -> None:
+        self._searcher.checkpointed(trial.trial_id, trial.last_result["epoch"], checkpoint.path)
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["job"])
