@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from kdsearch import catalogue
 from kdsearch.data.noise import Noise
+from kdsearch.data.views import PLAIN, Views
 from kdsearch.errors import SettingError
 
 DATASETS = "data/datasets"
@@ -38,7 +39,7 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A dataset and the row numbers of its three disjoint parts, each sorted."""
+    """A dataset, the row numbers of its three disjoint parts, each sorted, and its views."""
 
     images: npt.NDArray[np.uint8]
     labels: Indices
@@ -46,6 +47,7 @@ class Splits:
     train: Indices
     validation: Indices
     test: Indices
+    views: Views = PLAIN
 
     @property
     def fitted(self) -> Indices:
@@ -74,12 +76,13 @@ def load(
     validation: float,
     seed: int = 0,
     noise: Mapping[str, Any] | None = None,
+    views: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Splits:
     """Load a dataset and hold out a stratified share of its non-test part for validation.
 
     `noise` (the fields of `Noise`) makes some labels of train and validation wrong; the split is
-    that of the clean labels.
+    that of the clean labels. `views` (the fields of `Views`) is how students see the images.
 
     Raises:
         NameNotFound: no dataset has this name.
@@ -106,6 +109,7 @@ def load(
         train=rows[~held_out],
         validation=rows[held_out],
         test=np.flatnonzero(dataset.test),
+        views=Views.model_validate(views or {}),
     )
     if not (len(splits.train) and len(splits.validation) and len(splits.test)):
         raise SettingError(

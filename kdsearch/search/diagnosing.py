@@ -97,7 +97,7 @@ class Diagnosis:
 
 def _seen(lesson: Lesson, rows: Any) -> dict[str, Any]:
     labels = torch.from_numpy(lesson.splits.labels[rows])
-    seen = view(lesson.signals(rows, "cpu"), labels, temperature=TEMPERATURE)
+    seen = view(lesson.logits(rows), labels, temperature=TEMPERATURE)
     return seen.model_dump(mode="json")
 
 
@@ -106,12 +106,13 @@ def _watched(described: dict[str, Any], lesson: Lesson) -> list[dict[str, Any]]:
     experiment, splits = Experiment.model_validate(described), lesson.splits
     device = "cuda" if torch.cuda.is_available() else "cpu"
     learn, judge = (part(splits, rows, device) for rows in (splits.train, splits.validation))
-    logits = lesson.signals(splits.train, device)
-    training = Training(experiment, learn, judge, splits.classes, logits)
+    epochs, logits = experiment.recipe.epochs, lesson.logits(splits.train, device)
+    signals = lesson.signals(splits.train, epochs, device)
+    training = Training(experiment, learn, judge, splits.classes, signals)
     return [
-        _look(predict(training.model, learn.images), logits, learn.labels, result.epoch)
+        _look(predict(training.evaluated, learn), logits, learn.labels, result.epoch)
         for result in training
-        if result.epoch in (1, experiment.recipe.epochs)
+        if result.epoch in (1, epochs)
     ]
 
 

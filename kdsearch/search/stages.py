@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 from ray import tune
 
 from kdsearch.data import Splits
@@ -40,6 +41,7 @@ class Stages:
         """`folder` is the run's own, `storage` what all studies share."""
         self._study, self._folder, self._journal = study, folder, journal
         self._splits, self._cluster = splits, cluster
+        _ = splits.normalisation  # computed once here, and not by every worker
         self.teaching = Teaching(study.teacher, splits, storage, study.resources, journal)
 
     def begin(self, kind: str) -> None:
@@ -59,9 +61,20 @@ class Stages:
     def teach(self, say: Say) -> Lesson:
         """Train the teacher or find it; returns what every student is given."""
         self._mark("teacher", "begin")
-        logits = self.teaching.signals(say)
+        plain = np.ascontiguousarray(self.teaching.signals(say))
+        views: list[Any] = []
+        if self._study.signals == "stored":
+            needed = self._splits.views.needed(self._study.recipe.epochs)
+            views = [ray.put(view) for view in self.teaching.views(needed, say)]
+        self.lesson = Lesson(
+            self._splits,
+            plain,
+            self.teaching.similarity(),
+            tuple(views),
+            self._study.teacher,
+            self.teaching.weights if self._study.signals == "online" else b"",
+        )
         self._mark("teacher", "end")
-        self.lesson = Lesson(self._splits, np.ascontiguousarray(logits), self.teaching.similarity())
         return self.lesson
 
     def train(self, stage: str, jobs: Jobs, count: int, scheduler: Any = None) -> None:

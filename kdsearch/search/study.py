@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import yaml
@@ -17,6 +17,7 @@ from pydantic import Field
 from kdsearch import catalogue, values
 from kdsearch.baselines import published_settings
 from kdsearch.data.noise import Noise
+from kdsearch.data.views import PLAIN, Views
 from kdsearch.errors import Problem, StudyError
 from kdsearch.objectives import PAPERS, family
 from kdsearch.objectives import objective as published_objective
@@ -42,11 +43,12 @@ class Named(Value):
 
 
 class Data(Named):
-    """A dataset by name, the share of its training images held out, and label noise if any."""
+    """A dataset by name, the share of its training images held out, label noise, and views."""
 
     validation: float = Field(0.2, gt=0, lt=1)
     seed: int = Field(0, ge=0)
     noise: Noise | None = None
+    views: Views = PLAIN
 
 
 class Search(Value):
@@ -86,12 +88,17 @@ class Tracking(Value):
 
 
 class Study(Value):
-    """A validated study."""
+    """A validated study.
+
+    signals: `stored` keeps the teacher's logits of every view that students see; `online` runs the
+    teacher beside every student, which costs its forward pass each time and no disk.
+    """
 
     name: str
     question: str = ""
     data: Data
     teacher: Teacher
+    signals: Literal["stored", "online"] = "stored"
     student: Network
     recipe: Recipe = Recipe()
     space: dict[str, Any]

@@ -1,16 +1,16 @@
 """The teacher's stage: train it once, run it once, and keep both results.
 
     storage/teachers/<digest>.pt       its weights
-    storage/signals/<digest>.arrow     its logits of the training images
+    storage/signals/<key>/             its logits of the training images and of their views
 
 The digest covers the teacher and the data, so a later search with the same ones does neither. The
 work is done by Ray tasks with a trial's resources; the driver writes the files, so that workers
 need no shared disk.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from kdsearch.search.study import Resources
 from kdsearch.teachers import Teacher, logits, teacher
 from kdsearch.tracking import Journal
 from kdsearch.training import EpochResult, part, predict
+from kdsearch.training.signals import Online, Signals
 
 Say = Callable[[str], None]
 Rows = npt.NDArray[np.int64]
@@ -52,32 +53,60 @@ class Teaching:
         )
         self._digest = taught.digest(data)
         self._weights_file = storage / "teachers" / f"{self._digest}.pt"
-        self._signals_file = storage / "signals" / f"{self._digest}.arrow"
+        self._key = logits.key(self._digest, data.digest, data.views)
+        self._signals = storage / "signals" / self._key
         self._options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu, "max_retries": 2}
         self._shared = ray.put(data)
         self._weights = b""
 
     def signals(self, say: Say) -> logits.Logits:
-        """Its logits (len(data.fitted), classes), stored or made, as a read-only view of the file.
+        """Its logits (len(data.fitted), classes) of the images themselves, stored or made.
 
-        `say` receives a sentence on what was found and what is made anew.
+        A read-only view of the file. `say` receives a sentence on what was found or made anew.
         """
-        rows = self._data.fitted
-        keys = (rows, self._digest, self._data.digest)
         trained = self._load_weights(say)
         if not trained:
             self._train(say)
-        try:
-            found = logits.load(self._signals_file, *keys)
-        except StoreError as error:
-            self._tell(self._signals_file, error, say)
-            logits.save(self._signals_file, self._run(rows), *keys)
-            return logits.load(self._signals_file, *keys)
-        if trained:
+        (found,), made = self._stored([None], say)
+        if trained and not made:
             say(
                 f"Teacher {self._digest} is stored with its signals: neither trained nor run again."
             )
         return found
+
+    def views(self, count: int, say: Say) -> list[logits.Logits]:
+        """Its logits of each of the first `count` views, stored or made; after `signals`.
+
+        Raises:
+            ResourceError: the disk is too small for them.
+        """
+        data = self._data
+        logits.check_space(self._signals, count, len(data.fitted), data.classes)
+        return self._stored(list(range(count)), say)[0]
+
+    def _stored(
+        self, views: Sequence[int | None], say: Say
+    ) -> tuple[list[logits.Logits], list[int | None]]:
+        """The logits of views, None the images themselves, and which of them were made now."""
+        rows, found, missing = self._data.fitted, {}, []
+        for view in views:
+            file = logits.file(self._signals, view)
+            try:
+                found[view] = logits.load(file, rows, f"{self._key}/{view}")
+            except StoreError as error:
+                self._tell(file, error, say)
+                missing.append(view)
+        for view, made in zip(missing, self._run(rows, missing), strict=True):
+            # Each is whole on the disk before the next is made: an interrupted build goes on there.
+            file = logits.file(self._signals, view)
+            logits.save(file, made, rows, f"{self._key}/{view}")
+            found[view] = logits.load(file, rows, f"{self._key}/{view}")
+        return [found[view] for view in views], missing
+
+    @property
+    def weights(self) -> bytes:
+        """Its packed weights; after `signals`."""
+        return self._weights
 
     def similarity(self) -> torch.Tensor | None:
         """How alike its last layer holds the classes; None where its last layer is not linear."""
@@ -87,7 +116,8 @@ class Teaching:
 
     def test_accuracy(self) -> float:
         """Accuracy in [0, 1] on the test part: for the leaderboard, after everything is chosen."""
-        predicted = self._run(self._data.test).argmax(axis=1)
+        (test,) = self._run(self._data.test, [None])
+        predicted = test.argmax(axis=1)
         return float((predicted == self._data.labels[self._data.test]).mean())
 
     def _load_weights(self, say: Say) -> bool:
@@ -107,10 +137,12 @@ class Teaching:
             say(f"{file.name} is made anew, because {error}")
 
     def _train(self, say: Say) -> None:
-        signals, alike = None, None
-        if self._above:
-            signals = np.ascontiguousarray(self._above.signals(say))
-            alike = self._above.similarity()
+        above: Above | None = None
+        if self._above and self._teacher.teacher:
+            plain = np.ascontiguousarray(self._above.signals(say))
+            above = Above(
+                self._teacher.teacher, self._above.weights, plain, self._above.similarity()
+            )
         self._journal.append(
             "trial",
             id=self._name,
@@ -120,7 +152,7 @@ class Teaching:
             experiment=self._teacher.model_dump(mode="json", exclude={"teacher"}),
         )
         task = ray.remote(_train).options(**self._options)
-        for reference in task.remote(self._teacher, self._shared, signals, alike):
+        for reference in task.remote(self._teacher, self._shared, above):
             came = ray.get(reference)
             if isinstance(came, bytes):
                 self._weights = came
@@ -130,34 +162,49 @@ class Teaching:
                 self._journal.append("epoch", id=self._name, **epoch)
         self._journal.append("end", id=self._name, status="finished")
 
-    def _run(self, rows: Rows) -> logits.Logits:
+    def _run(self, rows: Rows, views: Sequence[int | None]) -> Iterator[npt.NDArray[np.floating]]:
+        """Its logits of rows in each of the views, one after the other."""
+        if not views:
+            return
         task = ray.remote(_run).options(**self._options)
-        made: logits.Logits = ray.get(task.remote(self._teacher, self._shared, self._weights, rows))
-        return made
+        for reference in task.remote(self._teacher, self._shared, self._weights, rows, views):
+            yield ray.get(reference)
 
 
-def _train(
-    taught: Teacher,
-    data: Splits,
-    signals: logits.Logits | None,
-    similarity: torch.Tensor | None,
-) -> Iterator[EpochResult | bytes]:
+class Above(NamedTuple):
+    """A teacher's own teacher: what it is, its weights, plain logits and classes' similarity."""
+
+    teacher: Teacher
+    weights: bytes
+    plain: logits.Logits
+    similarity: torch.Tensor | None
+
+
+def _train(taught: Teacher, data: Splits, above: Above | None) -> Iterator[EpochResult | bytes]:
     """Yields each epoch, then the packed weights; runs in a worker."""
-    above = None
-    if signals is not None:
+    signals: torch.Tensor | Signals | None = None
+    if above and data.views.identity:
         rows = data.fitted.searchsorted(data.train)
-        above = torch.from_numpy(signals[rows]).to(_device())
-    training = taught.training(data, _device(), above, similarity)
+        signals = torch.from_numpy(above.plain[rows]).to(device())
+    elif above:  # it sees views of its own, which nobody else will see again
+        network = teacher.unpack(above.weights, above.teacher, data).to(device())
+        signals = Online(network, above.teacher.recipe)
+    training = taught.training(data, device(), signals, above.similarity if above else None)
     for epoch in training:  # noqa: UP028 - not `yield from`: Ray sends into its generators
         yield epoch
-    yield teacher.pack(training.model.cpu(), taught.digest(data))
+    yield teacher.pack(training.evaluated.cpu(), taught.digest(data))
 
 
-def _run(taught: Teacher, data: Splits, weights: bytes, rows: Rows) -> Any:
-    """The logits of the given rows; runs in a worker."""
-    model = teacher.unpack(weights, taught, data).to(_device())
-    return predict(model, part(data, rows, _device()).images).cpu().numpy()
+def _run(
+    taught: Teacher, data: Splits, weights: bytes, rows: Rows, views: Sequence[int | None]
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields the logits of the given rows in each of the views; runs in a worker."""
+    model = teacher.unpack(weights, taught, data).to(device())
+    of = part(data, rows, device())
+    for view in views:
+        yield predict(model, of, view, taught.recipe).cpu().numpy()
 
 
-def _device() -> str:
+def device() -> str:
+    """The device of this process: its share of a GPU where it has one."""
     return "cuda" if torch.cuda.is_available() else "cpu"

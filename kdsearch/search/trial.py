@@ -1,18 +1,21 @@
 """One student as a Ray Tune trainable: one step is one epoch, one actor serves many students."""
 
 import time
-import warnings
 from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import ray
 import torch
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
 from kdsearch.data import Splits
+from kdsearch.teachers import Teacher, teacher
 from kdsearch.teachers.logits import Logits, Rows
-from kdsearch.training import EpochResult, Experiment, Part, Training, part
+from kdsearch.training import EpochResult, Experiment, Training, part
+from kdsearch.training.signals import Online, Signals, Stored
 
 CHECKPOINT_EVERY = 30.0
 """Seconds between checkpoints of a running student; a shorter training writes none."""
@@ -21,20 +24,37 @@ CHECKPOINT_EVERY = 30.0
 class Lesson(NamedTuple):
     """What every student of a study is given.
 
-    logits: the teacher's of `splits.fitted`. similarity: of its classes, (classes, classes), where
-    its last layer tells it.
+    plain: the teacher's logits of `splits.fitted`, as it is. similarity: of its classes, (classes,
+    classes), where its last layer tells it. views: references to its logits of each view, by
+    number. teacher, weights: of one that runs online; else the weights are empty.
     """
 
     splits: Splits
-    logits: Logits
-    similarity: torch.Tensor | None = None
+    plain: Logits
+    similarity: torch.Tensor | None
+    views: tuple[Any, ...]
+    teacher: Teacher
+    weights: bytes
 
-    def signals(self, rows: Rows, device: str) -> torch.Tensor:
-        """The teacher's logits of some of the fitted rows, on a device."""
-        with warnings.catch_warnings():
-            # The object store's arrays are read-only, and nothing here writes to them.
-            warnings.filterwarnings("ignore", message=".*not writable.*")
-            return torch.from_numpy(self.logits[self.splits.fitted.searchsorted(rows)]).to(device)
+    def logits(self, rows: Rows, device: str = "cpu") -> torch.Tensor:
+        """The teacher's logits of some of the fitted rows, as they are, on a device."""
+        return self._of(self.plain, rows, device)
+
+    def signals(self, rows: Rows, epochs: int, device: str) -> torch.Tensor | Signals:
+        """What a training on these rows listens to."""
+        if self.weights:
+            network = teacher.unpack(self.weights, self.teacher, self.splits).to(device)
+            return Online(network, self.teacher.recipe)
+        if self.splits.views.identity:
+            return self.logits(rows, device)
+        return Stored(
+            lambda view: self._of(ray.get(self.views[view]), rows, device),
+            self.splits.views,
+            epochs,
+        )
+
+    def _of(self, table: Logits, rows: Rows, device: str) -> torch.Tensor:
+        return torch.from_numpy(table[self.splits.fitted.searchsorted(rows)]).to(device)
 
 
 class StudentTrial(tune.Trainable):  # type: ignore[misc]
@@ -50,7 +70,8 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         torch.set_num_threads(threads)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._lesson = lesson
-        self._parts: dict[str, tuple[Part, Part, torch.Tensor]] = {}
+        rows = np.arange(len(lesson.splits.labels))
+        self._whole = part(lesson.splits, rows, self._device)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -59,29 +80,27 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        learn, judge, logits = self._parts_for(config["kind"])
+        splits = self._lesson.splits
+        final = config["kind"] == "final"
+        rows = splits.fitted if final else splits.train
+        judged = splits.test if final else splits.validation
+        learn, judge = self._whole.take(rows), self._whole.take(judged)
         experiment = Experiment.model_validate(config["experiment"])
-        teacher = logits if experiment.loss.needs_teacher else None
-        classes, similarity = self._lesson.splits.classes, self._lesson.similarity
-        self._training = Training(experiment, learn, judge, classes, teacher, similarity)
+        self._training = Training(
+            experiment,
+            learn,
+            judge,
+            splits.classes,
+            self._lesson.signals(rows, experiment.recipe.epochs, self._device)
+            if experiment.loss.needs_teacher
+            else None,
+            self._lesson.similarity,
+        )
         self._saved = time.monotonic()
         self._past: deque[dict[str, Any]] = deque()
         if goes_on := config.get("goes_on"):
             self.load_checkpoint(goes_on["checkpoint"])
             self._past.extend(goes_on["past"])
-
-    def _parts_for(self, kind: str) -> tuple[Part, Part, torch.Tensor]:
-        if kind not in self._parts:
-            splits = self._lesson.splits
-            final = kind == "final"
-            rows = splits.fitted if final else splits.train
-            judged = splits.test if final else splits.validation
-            self._parts[kind] = (
-                part(splits, rows, self._device),
-                part(splits, judged, self._device),
-                self._lesson.signals(rows, self._device),
-            )
-        return self._parts[kind]
 
     def step(self) -> dict[str, Any]:
         """One epoch; a student that goes on first repeats what its journal holds, untrained.

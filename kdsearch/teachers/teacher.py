@@ -12,6 +12,7 @@ from kdsearch.data import Splits
 from kdsearch.errors import StoreError
 from kdsearch.objectives import from_spec, spec_problems
 from kdsearch.training import Experiment, Network, Recipe, Training, part
+from kdsearch.training.signals import Signals
 from kdsearch.values import Value
 
 _FORMAT = 2
@@ -54,24 +55,27 @@ class Teacher(Value):
         content["objective"] = from_spec(self.objective).model_dump(mode="json")
         if self.teacher:
             content["teacher"] = self.teacher.digest(data)
+        if not data.views.identity:
+            content["views"] = data.views.unlimited.model_dump()
         return values.digest([_FORMAT, content, data.digest])
 
     def training(
         self,
         data: Splits,
         device: str = "cpu",
-        logits: Tensor | None = None,
+        signals: Tensor | Signals | None = None,
         similarity: Tensor | None = None,
     ) -> Training:
-        """Its own training, judged on validation.
+        """Its own training, in ever new views of the train part, judged on validation.
 
-        `logits` are its teacher's of the train part, `similarity` that of its teacher's classes.
+        `signals` are its own teacher's, `similarity` that of its own teacher's classes.
         """
         experiment = Experiment(
             model=self.model, objective=self.objective, recipe=self.recipe, seed=self.seed
         )
         learn, judge = (part(data, rows, device) for rows in (data.train, data.validation))
-        return Training(experiment, learn, judge, data.classes, logits, similarity)
+        learn = learn.with_views(data.views.unlimited)
+        return Training(experiment, learn, judge, data.classes, signals, similarity)
 
 
 def pack(model: nn.Module, digest: str) -> bytes:

@@ -1,11 +1,12 @@
 """The training loop: an iterator of epochs. It knows no Ray, no MLflow and no paper.
 
-    for result in Training(experiment, learn, judge, teacher_logits):
+    for result in Training(experiment, learn, judge, classes, teacher_logits):
         print(result.epoch, result.accuracy)
 
-Data lives on the device as one tensor per part; a batch is an index. All randomness comes from
-the experiment's seed: initial weights from the seed, the order of an epoch from (seed, epoch), so
-students of one seed see the same batches in the same order whatever they minimise.
+Data lives on the device as one tensor; a batch is an index. All randomness comes from the
+experiment's seed and the data's views: initial weights from the seed, the order of an epoch from
+(seed, epoch), so students of one seed see the same batches in the same order whatever they
+minimise.
 """
 
 import time
@@ -13,24 +14,20 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kdsearch import models
-from kdsearch.data import Splits
+from kdsearch.data.part import Part
 from kdsearch.objectives.similarity import class_means, cosine
+from kdsearch.training import mixing
 from kdsearch.training.experiment import Experiment
+from kdsearch.training.recipe import Recipe
+from kdsearch.training.signals import Signals, Whole
 
-_EVALUATION_BATCH = 2048
-
-
-class Part(NamedTuple):
-    """Rows of a dataset on a device: normalised images (N, channels, H, W) and labels (N,)."""
-
-    images: Tensor
-    labels: Tensor
+_EVALUATION_BATCH = 512
 
 
 class EpochResult(NamedTuple):
@@ -49,13 +46,6 @@ class EpochResult(NamedTuple):
     seconds: float
 
 
-def part(splits: Splits, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu") -> Part:
-    """The given rows, normalised with the statistics of the train part, on a device."""
-    mean, std = (torch.from_numpy(value)[:, None, None] for value in splits.normalisation)
-    images = torch.from_numpy(splits.images[rows]).float().sub_(mean).div_(std)
-    return Part(images.to(device), torch.from_numpy(splits.labels[rows]).to(device))
-
-
 class Training(Iterator[EpochResult]):
     """One experiment under way: iterate for epochs, save and load its state between them."""
 
@@ -65,46 +55,63 @@ class Training(Iterator[EpochResult]):
         learn: Part,
         judge: Part,
         classes: int,
-        teacher_logits: Tensor | None = None,
+        teacher: Tensor | Signals | None = None,
         similarity: Tensor | None = None,
     ) -> None:
         """Build the network, optimiser and objective; nothing is trained yet.
 
         Args:
             experiment: what to train and how.
-            learn: the part to learn from.
-            judge: the part on which each epoch is evaluated.
+            learn: the part to learn from, in its views.
+            judge: the part on which each epoch is evaluated, as it is.
             classes: number of classes.
-            teacher_logits: (N, classes) aligned with `learn`; None for objectives without teacher.
+            teacher: logits (N, classes) aligned with `learn`, or signals that follow its views;
+                None for objectives without teacher.
             similarity: (classes, classes), of the teacher's last layer, for objectives that need
-                it; where None, it is that of the teacher's mean logits per class.
+                it; where None, it is that of the mean logits per class.
         """
         self.experiment, self.learn, self.judge = experiment, learn, judge
-        self.teacher_logits = teacher_logits
+        self.signals = Whole(teacher) if isinstance(teacher, Tensor) else teacher
         self.objective = experiment.loss
-        if self.objective.needs_similarity and teacher_logits is not None:
-            if similarity is None:
-                similarity = cosine(class_means(teacher_logits, learn.labels, classes))
-            self.objective = self.objective.informed(similarity)
-        device = learn.images.device
+        if self.objective.needs_similarity:
+            if similarity is None and isinstance(teacher, Tensor):
+                similarity = cosine(class_means(teacher, learn.labels, classes))
+            if similarity is not None:
+                self.objective = self.objective.informed(similarity)
+        recipe, network, device = experiment.recipe, experiment.model, learn.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(experiment.seed)
-            channels = learn.images.shape[1]
-            network = experiment.model
-            self.model = models.build(network.name, classes, channels, **network.size).to(device)
-        self.optimiser = experiment.recipe.optimiser_for(self.model)
+            model = models.build(network.name, classes, learn.channels, **network.size)
+        if recipe.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        self.model: nn.Module = model.to(device)
+        self.average = (
+            AveragedModel(
+                self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+            )
+            if recipe.ema
+            else None
+        )
+        self._forward = torch.compile(self.model) if recipe.compile else self.model
+        self.optimiser = recipe.optimiser_for(self.model)
         self.epoch = 0
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is judged: the trained one, or the average of its weights."""
+        return self.average.module if self.average else self.model
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> EpochResult:
-        if self.epoch >= self.experiment.recipe.epochs:
+        recipe = self.experiment.recipe
+        if self.epoch >= recipe.epochs:
             raise StopIteration
         started = time.perf_counter()
         self.epoch += 1
         train_loss = self._train_one_epoch()
-        logits = predict(self.model, self.judge.images)
+        logits = predict(self.evaluated, self.judge, recipe=recipe)
         loss = F.cross_entropy(logits, self.judge.labels).item()
         accuracy = (logits.argmax(dim=1) == self.judge.labels).float().mean().item()
         finite = bool(np.isfinite(train_loss))
@@ -112,28 +119,49 @@ class Training(Iterator[EpochResult]):
         return EpochResult(self.epoch, train_loss, accuracy, loss, finite, seconds)
 
     def _train_one_epoch(self) -> float:
+        recipe = self.experiment.recipe
         for group in self.optimiser.param_groups:
-            group["lr"] = self.experiment.recipe.rate(self.epoch)
+            group["lr"] = recipe.rate(self.epoch)
         self.model.train()
-        images, labels = self.learn
-        order = epoch_order(len(labels), self.experiment.seed, self.epoch).to(labels.device)
-        batches = order.split(self.experiment.recipe.batch_size)
+        order = epoch_order(len(self.learn), self.experiment.seed, self.epoch)
+        batches = order.to(self.learn.device).split(recipe.batch_size)
         # Summed on the device and read once: a check per batch would stall a GPU.
-        total = torch.zeros((), device=labels.device)
-        for rows in batches:
-            teacher = None if self.teacher_logits is None else self.teacher_logits[rows]
-            loss = self.objective(self.model(images[rows]), teacher, labels[rows], self.epoch)
+        total = torch.zeros((), device=self.learn.device)
+        for number, at in enumerate(batches):
+            loss = self._loss(number, at)
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self.optimiser.step()
+            if self.average:
+                self.average.update_parameters(self.model)
             total += loss.detach()
         return total.item() / len(batches)
+
+    def _loss(self, number: int, at: Tensor) -> Tensor:
+        """The loss of one batch, of the positions (n,)."""
+        recipe, seed, epoch = self.experiment.recipe, self.experiment.seed, self.epoch
+        images = self.learn.images(at, self.learn.views.of_epoch(epoch))
+        teacher = self.signals(epoch, at, images) if self.signals else None
+        labels = self.learn.labels[at]
+        random = mixing.chance(seed, epoch, number) if recipe.cutout or recipe.mixup else None
+        if random and recipe.cutout:
+            images = mixing.cutout(images, recipe.cutout, random)
+        if not (random and recipe.mixup):
+            return self.objective(recipe.forward(self._forward, images), teacher, labels, epoch)
+        share = mixing.mixup_share(recipe.mixup, random)
+        mixed = share * images + (1 - share) * images.flip(0)
+        student = recipe.forward(self._forward, mixed)
+        other = None if teacher is None else teacher.flip(0)
+        return share * self.objective(student, teacher, labels, epoch) + (
+            1 - share
+        ) * self.objective(student, other, labels.flip(0), epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later `load_state_dict` needs to go on as if nothing had happened."""
         return {
             "epoch": self.epoch,
             "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "optimiser": self.optimiser.state_dict(),
         }
 
@@ -141,6 +169,8 @@ class Training(Iterator[EpochResult]):
         """Go on from a saved state of the same experiment."""
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
 
 
@@ -151,7 +181,14 @@ def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits (N, classes) of a model in evaluation mode."""
+def predict(
+    model: nn.Module, of: Part, view: int | None = None, recipe: Recipe | None = None
+) -> Tensor:
+    """Logits (N, classes), float32, of a model in evaluation mode; a view, or the images as is.
+
+    The recipe says in which precision and memory format the network runs.
+    """
     model.eval()
-    return torch.cat([model(batch) for batch in images.split(_EVALUATION_BATCH)])
+    recipe = recipe or Recipe()
+    positions = torch.arange(len(of), device=of.device).split(_EVALUATION_BATCH)
+    return torch.cat([recipe.forward(model, of.images(at, view)).float() for at in positions])

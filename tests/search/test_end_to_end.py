@@ -381,3 +381,23 @@ def test_a_diagnosis_trains_every_level_and_keeps_its_figures(
     assert names == {"diagnosis.md", *(f"{p}.png" for p in PLOTS)}
     searches = client.search_runs([experiment.experiment_id], "tags.kind = 'search'")
     assert len(searches) == 1
+
+
+def test_students_of_views_learn_from_the_teachers_logits_of_the_same_views(tmp_path: Path) -> None:
+    """Stored and online, one search each: the same proposals, the same accuracies but rounding."""
+    views = {"crop": 1, "flip": True, "count": 3}
+    changes = {
+        "data": STUDY["data"] | {"views": views},
+        "search": {"trials": 3, "scheduler": {"name": "none"}, "algorithm": {"name": "random"}},
+    }
+    found = {}
+    for signals in ("stored", "online"):
+        storage = tmp_path / signals
+        study = write(tmp_path, signals=signals, **changes)
+        done = kdsearch("run", study, "--storage", storage, "--max-concurrent", "1")
+        assert done.returncode == 0, done.stdout + done.stderr
+        record = store.record_of(store.named(storage))
+        found[signals] = [t.epochs[0]["train_loss"] for t in record.of_kind("trial")]
+        files = {file.name for file in (storage / "signals").rglob("*.arrow")}
+        assert ("view-00002.arrow" in files) == (signals == "stored")
+    assert found["stored"] == pytest.approx(found["online"], rel=1e-3)

@@ -1,5 +1,6 @@
 """Teacher files: keyed by what decided them; damage and foreign content are noticed."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 
 from kdsearch import data, models
 from kdsearch.data import Splits
-from kdsearch.errors import StoreError
+from kdsearch.data.views import Views
+from kdsearch.errors import ResourceError, StoreError
 from kdsearch.files import write_atomically
 from kdsearch.teachers import Teacher, logits, teacher
 
@@ -64,47 +66,81 @@ def test_another_teachers_weights_are_refused(splits: Splits) -> None:
 @pytest.fixture
 def signals(tmp_path: Path) -> Path:
     path = tmp_path / "signals" / "t.arrow"
-    values = np.random.default_rng(0).normal(size=(50, 10)).astype(np.float32)
-    logits.save(path, values, np.arange(50), "teacher", "data")
+    values = np.random.default_rng(0).normal(size=(50, 10)).astype(np.float16)
+    logits.save(path, values, np.arange(50), "key")
     return path
 
 
 def test_signals_come_back_exactly_and_read_only(signals: Path) -> None:
-    values = np.random.default_rng(0).normal(size=(50, 10)).astype(np.float32)
-    loaded = logits.load(signals, np.arange(50), "teacher", "data")
+    values = np.random.default_rng(0).normal(size=(50, 10)).astype(np.float16)
+    loaded = logits.load(signals, np.arange(50), "key")
     assert np.array_equal(loaded, values)
     assert not loaded.flags.writeable
 
 
 @pytest.mark.parametrize(
-    ("rows", "taught", "of", "message"),
-    [
-        (50, "other", "data", "another teacher or dataset"),
-        (50, "teacher", "other", "another teacher or dataset"),
-        (49, "teacher", "data", "other rows"),
-    ],
+    ("rows", "key", "message"),
+    [(50, "other", "another teacher, dataset or view"), (49, "key", "other rows")],
 )
-def test_foreign_signals_are_refused(
-    signals: Path, rows: int, taught: str, of: str, message: str
-) -> None:
+def test_foreign_signals_are_refused(signals: Path, rows: int, key: str, message: str) -> None:
     with pytest.raises(StoreError, match=message):
-        logits.load(signals, np.arange(rows), taught, of)
+        logits.load(signals, np.arange(rows), key)
+
+
+@pytest.mark.parametrize("value", [1e5, float("nan"), float("inf")])
+def test_logits_that_float16_cannot_hold_are_refused(tmp_path: Path, value: float) -> None:
+    with pytest.raises(StoreError, match="must be finite and at most 65504, but the largest is"):
+        logits.save(tmp_path / "s", np.full((2, 3), value), np.arange(2), "key")
+
+
+def test_the_key_covers_teacher_data_and_views_but_not_their_number() -> None:
+    keys = {
+        logits.key(*names)
+        for names in (
+            ("teacher", "data", Views()),
+            ("other", "data", Views()),
+            ("teacher", "other", Views()),
+            ("teacher", "data", Views(crop=4)),
+            ("teacher", "data", Views(crop=4, seed=1)),
+        )
+    }
+    assert len(keys) == 5
+    assert logits.key("teacher", "data", Views(crop=4, count=3)) in keys
+
+
+def test_another_generator_of_random_numbers_is_another_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = logits.key("teacher", "data", Views(crop=4))
+    monkeypatch.setattr(logits, "GENERATOR", "another")
+    assert logits.key("teacher", "data", Views(crop=4)) != before
+
+
+def test_a_disk_that_is_too_small_is_refused_with_the_arithmetic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=10_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    (tmp_path / "view-00000.arrow").touch()  # is there already, and counts no more
+    logits.check_space(tmp_path, views=2, rows=50_000, classes=100)
+    with pytest.raises(ResourceError, match=r"2 views x 50000 images x 100 classes x 2 bytes"):
+        logits.check_space(tmp_path, views=3, rows=50_000, classes=100)
 
 
 def test_missing_signals_are_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist"):
-        logits.load(tmp_path / "none.arrow", np.arange(3), "teacher", "data")
+        logits.load(tmp_path / "none.arrow", np.arange(3), "key")
 
 
 @pytest.mark.parametrize("position", [0, 300, 1500, -400, -3])
 def test_any_flipped_byte_is_noticed_or_harmless(signals: Path, position: int) -> None:
     """A flip may hit padding; where it does not, the file is refused and never read wrong."""
-    expected = logits.load(signals, np.arange(50), "teacher", "data").copy()
+    expected = logits.load(signals, np.arange(50), "key").copy()
     content = bytearray(signals.read_bytes())
     content[position] ^= 0xFF
     signals.write_bytes(content)
     try:
-        loaded = logits.load(signals, np.arange(50), "teacher", "data")
+        loaded = logits.load(signals, np.arange(50), "key")
     except StoreError:
         return
     assert np.array_equal(loaded, expected)
@@ -112,13 +148,13 @@ def test_any_flipped_byte_is_noticed_or_harmless(signals: Path, position: int) -
 
 def test_a_flipped_logit_and_a_cut_file_are_refused(signals: Path) -> None:
     whole = signals.read_bytes()
-    value = np.random.default_rng(0).normal(size=(50, 10)).astype(np.float32)[7, 3].tobytes()
-    signals.write_bytes(whole.replace(value, b"\0\0\0\0"))
+    value = np.random.default_rng(0).normal(size=(50, 10)).astype(np.float16)[7].tobytes()
+    signals.write_bytes(whole.replace(value, bytes(20)))
     with pytest.raises(StoreError, match="does not match its checksum"):
-        logits.load(signals, np.arange(50), "teacher", "data")
+        logits.load(signals, np.arange(50), "key")
     signals.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(StoreError, match="cannot be read as teacher signals"):
-        logits.load(signals, np.arange(50), "teacher", "data")
+        logits.load(signals, np.arange(50), "key")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_student_learns(splits: Splits, parts: tuple[Part, Part]) -> None:
     assert [result.epoch for result in results] == [1, 2, 3, 4]
     assert results[-1].accuracy > 0.7
     assert results[-1].train_loss < results[0].train_loss
-    logits = predict(training.model, parts[1].images)
+    logits = predict(training.model, parts[1])
     accuracy = (logits.argmax(1) == parts[1].labels).float().mean().item()
     assert results[-1].accuracy == accuracy
 
@@ -129,7 +129,8 @@ def test_warm_up_reaches_the_objective(
 
 
 def test_a_part_is_normalised(splits: Splits) -> None:
-    images, labels = part(splits, splits.train)
+    learn = part(splits, splits.train)
+    images, labels = learn.images(torch.arange(len(learn))), learn.labels
     assert images.mean().item() == pytest.approx(0, abs=1e-4)
     assert images.std().item() == pytest.approx(1, abs=1e-3)
     assert np.array_equal(labels.numpy(), splits.labels[splits.train])

@@ -85,7 +85,7 @@ NAN, INFINITE = float("nan"), float("inf")
         ("learning_rate", 0, "learning_rate > 0 must hold, but got 0."),
         ("learning_rate", NAN, "learning_rate must be a finite number, but got nan."),
         ("weight_decay", INFINITE, "weight_decay must be a finite number, but got inf."),
-        ("optimiser", "lamb", "optimiser must be one of 'sgd' or 'adamw', but got 'lamb'."),
+        ("optimiser", "lamb", "optimiser must be one of 'sgd', 'adam' or 'adamw', but got 'lamb'."),
         ("momentum", 1, "momentum < 1 must hold, but got 1."),
         ("momentum", -0.1, "momentum >= 0 must hold, but got -0.1."),
         ("weight_decay", -1, "weight_decay >= 0 must hold, but got -1."),
