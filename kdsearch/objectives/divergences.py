@@ -4,8 +4,8 @@
     PerturbedKL(epsilons=(0.5, -0.1))     KL + sum_c p_c (0.5 (1 - q_c) - 0.1 (1 - q_c)^2)
 
 A divergence maps transformed teacher logits (N, C), transformed student logits (N, C) and labels
-(N,) to (N,). p is the softmax of the teacher's, q of the student's. No divergence carries a
-temperature's square or any other weight: those belong to the balance.
+(N,) to (N,). p is the softmax of the teacher's, q of the student's. No divergence hides a
+temperature's square or any other weight: what its formula does not show belongs to the balance.
 """
 
 import math
@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field
 from torch import Tensor
 
 from kdsearch.errors import ShapeError
-from kdsearch.objectives.transforms import other_classes
+from kdsearch.objectives.transforms import PositiveTemperature, other_classes
 from kdsearch.values import Value
 
 
@@ -130,6 +130,29 @@ class Decoupled(Value):
         return self.alpha * target + self.beta * non_target
 
 
+class Normalised(Value):
+    """NKD: -p_y log q_y + others * CE among the other classes, these renormalised to sum to 1.
+
+    The others are compared at a temperature > 0 of their own, the true class y at the transforms'.
+    Cross entropies as published: KL differs by the teacher's entropy, which has no gradient. Not
+    zero at q = p, for the first term always rewards the true class.
+    From Knowledge Distillation to Self-Knowledge Distillation (ICCV 2023, arXiv 2303.13005).
+    """
+
+    kind: Literal["normalised"] = "normalised"
+    formula: ClassVar[str] = "NKD[{others:g}, {temperature:g}]({p}, {q})"
+    others: float = Field(1.5, ge=0)
+    temperature: PositiveTemperature = 1.0
+
+    def __call__(self, teacher: Tensor, student: Tensor, labels: Tensor) -> Tensor:
+        true = [x.log_softmax(dim=1).gather(1, labels[:, None]) for x in (teacher, student)]
+        rest = [
+            (other_classes(x, labels) / self.temperature).log_softmax(dim=1)
+            for x in (teacher, student)
+        ]
+        return _cross_entropy(*true) + self.others * _cross_entropy(*rest)
+
+
 class Relational(Value):
     """DIST: inter * (1 - correlation within each example) + intra * (1 - that within each class).
 
@@ -152,7 +175,7 @@ class Relational(Value):
 
 
 Divergence = Annotated[
-    KL | ReverseKL | JensenShannon | MSE | PerturbedKL | Decoupled | Relational,
+    KL | ReverseKL | JensenShannon | MSE | PerturbedKL | Decoupled | Normalised | Relational,
     Field(discriminator="kind"),
 ]
 
@@ -161,6 +184,11 @@ def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     """D(p || q) over the last dimension; an entry with p = 0 counts 0 whatever q is."""
     lowest = torch.finfo(log_p.dtype).min
     return (log_p.exp() * (log_p.clamp_min(lowest) - log_q.clamp_min(lowest))).sum(dim=-1)
+
+
+def _cross_entropy(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """-sum p log q over the last dimension; an entry with p = 0 counts 0 whatever q is."""
+    return -(log_p.exp() * log_q.clamp_min(torch.finfo(log_q.dtype).min)).sum(dim=-1)
 
 
 def _true_and_rest(log_p: Tensor, others: Tensor, labels: Tensor) -> Tensor:

@@ -48,6 +48,8 @@ ROWS = (
     ),
     ("dkd", {}),
     ("dkd", {"alpha": 0.5, "beta": 2.0, "temperature": 2.0, "warmup": 0}),
+    ("nkd", {}),
+    ("nkd", {"gamma": 3.5, "temperature": 3.0}),
     ("dist", {}),
     ("dist", {"beta": 1.0, "gamma": 0.5, "temperature": 1.0}),
     ("logit_standardisation", {}),
@@ -166,6 +168,14 @@ def dkd(z, v, y, alpha=1.0, beta=8.0, temperature=4.0, warmup=20):
     return ce(z, v, y) + temperature**2 * (alpha * target + beta * non_target)
 
 
+def nkd(z, v, y, gamma=1.5, temperature=1.0):
+    others = [c for c in range(len(z)) if c != y]
+    target = -softmax(v)[y] * np.log(softmax(z)[y])
+    p, q = softmax(v[others], temperature), softmax(z[others], temperature)
+    non_target = -sum(a * np.log(b) for a, b in zip(p, q, strict=True))
+    return ce(z, v, y) + target + gamma * temperature**2 * non_target
+
+
 def correlation(a, b):
     """Pearson's; 1e-8 is the DIST authors' own and decides what a constant vector gives."""
     a, b = a - a.mean(), b - b.mean()
@@ -191,8 +201,8 @@ def logit_standardisation(z, v, y, temperature=2.0, beta=9.0, hard=0.1):
 FUNCTIONS = {
     function.__name__: function
     for function in (
-        *(ce, kd, logit_mse, ttm, wttm, ptloss, label_smoothing, kd_pt, kd_topk, kd_sim, dkd, dist),
-        logit_standardisation,
+        *(ce, kd, logit_mse, ttm, wttm, ptloss, label_smoothing, kd_pt, kd_topk, kd_sim, dkd, nkd),
+        *(dist, logit_standardisation),
     )
 }
 

@@ -1,4 +1,4 @@
-"""What each divergence owes by itself, with DKD's (arXiv 2203.08679) and DIST's (2205.10536) laws.
+"""What each divergence owes by itself, with DKD's (arXiv 2203.08679), NKD's and DIST's laws.
 
 PTLoss (2305.05010) adds sum_c p_c sum_m epsilon_m (1 - q_c)^m to KL: it is linear in epsilon, has a
 gradient in closed form, and at a large order contains the focal loss and label smoothing.
@@ -15,6 +15,7 @@ from kdsearch.objectives.divergences import (
     MSE,
     Decoupled,
     JensenShannon,
+    Normalised,
     PerturbedKL,
     Relational,
     ReverseKL,
@@ -91,7 +92,10 @@ def test_a_student_that_differs_is_at_a_positive_distance(divergence):
 
 @pytest.mark.parametrize(
     "divergence",
-    [KL(), ReverseKL(), JensenShannon(), PerturbedKL(epsilons=(0.3, -0.1)), Decoupled()],
+    [
+        *(KL(), ReverseKL(), JensenShannon(), PerturbedKL(epsilons=(0.3, -0.1)), Decoupled()),
+        Normalised(temperature=3.0),
+    ],
     ids=lambda part: part.kind,
 )
 def test_a_class_that_is_impossible_on_both_sides_counts_nothing(divergence):
@@ -131,6 +135,39 @@ def test_kl_is_the_true_class_against_the_rest_and_the_rest_weighted_by_doubt():
     target, rest = Decoupled(alpha=1, beta=0), Decoupled(alpha=0, beta=1)
     doubt = 1 - teacher.softmax(1).gather(1, labels[:, None])[:, 0]
     close(KL()(*batch), target(*batch) + doubt * rest(*batch), tolerance=1e-13)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_nkd_is_confidence_times_label_loss_plus_dkd_among_the_others(temperature):
+    """NKD = p_y CE(z, y) + others (NCKD + H), H the entropy of the teacher's other classes."""
+    student, teacher, labels = tensors()
+    true = labels[:, None]
+    confidence = teacher.softmax(1).gather(1, true)[:, 0]
+    label_loss = -student.log_softmax(1).gather(1, true)[:, 0]
+    among = Decoupled(alpha=0, beta=1)(teacher / temperature, student / temperature, labels)
+    p = teacher.scatter(1, true, -torch.inf).div(temperature).softmax(1)
+    entropy = -torch.xlogy(p, p).sum(dim=1)
+    nkd = Normalised(others=2.5, temperature=temperature)(teacher, student, labels)
+    close(nkd, confidence * label_loss + 2.5 * (among + entropy), tolerance=1e-13)
+
+
+def test_nkd_at_weight_doubt_is_the_cross_entropy_less_the_mass_of_the_others():
+    """CE(p, q) = -p_y log q_y + (1 - p_y) (CE(others) - log(1 - q_y)): what is left is the mass."""
+    student, teacher, labels = tensors()
+    doubt, mass = (1 - x.softmax(1).gather(1, labels[:, None])[:, 0] for x in (teacher, student))
+    with_others, without = (
+        Normalised(others=weight)(teacher, student, labels) for weight in (1.0, 0.0)
+    )
+    expected = cross_entropy(teacher.softmax(1), student)
+    close(without + doubt * (with_others - without - mass.log()), expected, tolerance=1e-13)
+
+
+def test_nkd_draws_the_true_class_up_even_where_the_student_equals_its_teacher():
+    """The gradient there is p_y (p - y): the label's, weighted by the teacher's confidence."""
+    _, teacher, labels = tensors()
+    p, true = teacher.softmax(1), torch.nn.functional.one_hot(labels, 7)
+    expected = (p * true).sum(dim=1, keepdim=True) * (p - true)
+    close(gradient(lambda z: Normalised(temperature=2.0)(teacher, z, labels), teacher), expected)
 
 
 def test_dist_is_blind_to_a_teacher_mixed_with_the_uniform_distribution():

@@ -44,6 +44,7 @@ IMPOSSIBLE = {
     },
     "label_smoothing": {"delta": (-0.1, 1.1, "some")},
     "dkd": {"alpha": (-1,), "beta": (-1,), "temperature": (0,), "warmup": (-1, 1.5)},
+    "nkd": {"gamma": (-1, NAN, "much"), "temperature": (0, -1, INFINITE, 1e200, "hot")},
     "dist": {"beta": (-1,), "gamma": (-1,), "temperature": (0,)},
 }
 

@@ -223,6 +223,7 @@ def test_distillation_that_ignores_its_teacher_needs_none():
         ("kd", "0.1 * CE(z, y) + 14.4 * KL(v / 4 || z / 4)"),
         ("wttm", "1 * CE(z, y) + 3 * U_0.1(v)^1 * KL(v / 10 || z)"),
         ("dkd", "1 * CE(z, y) + 16 * DKD[1, 8](v / 4 || z / 4) (warm-up 20 epochs)"),
+        ("nkd", "1 * CE(z, y) + 1 * NKD[1.5, 1](v, z)"),
     ],
 )
 def test_an_objective_reads_as_its_formula(name, formula):

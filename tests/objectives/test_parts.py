@@ -35,6 +35,7 @@ PARTS = {
         {"kind": "mse"},
         {"kind": "perturbed_kl", "epsilons": [0.3, [0.1, 0.2, 0.3, 0.0, -0.1, -0.2, -0.3]]},
         {"kind": "decoupled", "alpha": 1.0, "beta": 2.0},
+        {"kind": "normalised", "others": 2.0, "temperature": 3.0},
         {"kind": "relational", "inter": 1.0, "intra": 2.0},
     ),
     "weight": (
