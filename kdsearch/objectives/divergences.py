@@ -41,18 +41,24 @@ class ReverseKL(Value):
 
 
 class JensenShannon(Value):
-    """Jensen-Shannon divergence (D(p || m) + D(q || m)) / 2, m = (p + q) / 2; at most log 2."""
+    """Jensen-Shannon divergence beta D(p || m) + (1 - beta) D(q || m), m = beta p + (1 - beta) q.
+
+    beta lies strictly between 0 and 1; 1/2 is the symmetric one, at most log 2. Divided by beta it
+    tends to D(p || q) as beta falls to 0, divided by 1 - beta to D(q || p) as it rises to 1.
+    Generalised as in GKD (arXiv 2306.13649), Eq. 1.
+    """
 
     kind: Literal["jensen_shannon"] = "jensen_shannon"
-    formula: ClassVar[str] = "JS({p}, {q})"
+    formula: ClassVar[str] = "JS[{beta:g}]({p}, {q})"
+    beta: float = Field(0.5, gt=0, lt=1)
 
     def __call__(self, teacher: Tensor, student: Tensor, labels: Tensor) -> Tensor:
         # Clamped: where both are -inf, the gradient of logaddexp is not a number.
         lowest = torch.finfo(teacher.dtype).min
         log_p = teacher.log_softmax(dim=1).clamp_min(lowest)
         log_q = student.log_softmax(dim=1).clamp_min(lowest)
-        log_m = torch.logaddexp(log_p, log_q) - math.log(2)
-        return (_kl(log_p, log_m) + _kl(log_q, log_m)) / 2
+        log_m = torch.logaddexp(log_p + math.log(self.beta), log_q + math.log1p(-self.beta))
+        return self.beta * _kl(log_p, log_m) + (1 - self.beta) * _kl(log_q, log_m)
 
 
 class MSE(Value):

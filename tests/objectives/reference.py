@@ -29,6 +29,10 @@ ROWS = (
     ("ptloss", {}),
     ("ptloss", {"epsilons": [0.5, -0.2, 0.1], "temperature": 2.0, "lam": 0.7}),
     ("ptloss", {"epsilons": [[0.3, -0.1, 0.2, 0.0, 1.5, -0.4, 0.6], -0.25]}),
+    ("reverse_kl", {}),
+    ("reverse_kl", {"temperature": 3.0, "lam": 0.6}),
+    ("jensen_shannon", {}),
+    ("jensen_shannon", {"beta": 0.1, "temperature": 2.0, "lam": 0.8}),
     ("label_smoothing", {}),
     ("label_smoothing", {"delta": 0.4}),
     ("kd_pt", {}),
@@ -73,13 +77,9 @@ def kl(p, q):
     return sum(a * np.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
 
 
-def reverse_kl(p, q):
-    return kl(q, p)
-
-
-def jensen_shannon(p, q):
-    middle = (p + q) / 2
-    return kl(p, middle) / 2 + kl(q, middle) / 2
+def js(p, q, beta=0.5):
+    mixture = beta * p + (1 - beta) * q
+    return beta * kl(p, mixture) + (1 - beta) * kl(q, mixture)
 
 
 def ce(z, v, y):
@@ -93,6 +93,16 @@ def kd(z, v, y, temperature=4.0, lam=0.9):
         return (1 - lam) * ce(z, v, y) + lam * limit
     p, q = softmax(v, temperature), softmax(z, temperature)
     return (1 - lam) * ce(z, v, y) + lam * temperature**2 * kl(p, q)
+
+
+def reverse_kl(z, v, y, temperature=1.0, lam=1.0):
+    p, q = softmax(v, temperature), softmax(z, temperature)
+    return (1 - lam) * ce(z, v, y) + lam * temperature**2 * kl(q, p)
+
+
+def jensen_shannon(z, v, y, beta=0.5, temperature=1.0, lam=1.0):
+    p, q = softmax(v, temperature), softmax(z, temperature)
+    return (1 - lam) * ce(z, v, y) + lam * temperature**2 * js(p, q, beta)
 
 
 def logit_mse(z, v, y, lam=1.0):
@@ -202,7 +212,7 @@ FUNCTIONS = {
     function.__name__: function
     for function in (
         *(ce, kd, logit_mse, ttm, wttm, ptloss, label_smoothing, kd_pt, kd_topk, kd_sim, dkd, nkd),
-        *(dist, logit_standardisation),
+        *(dist, logit_standardisation, reverse_kl, jensen_shannon),
     )
 }
 

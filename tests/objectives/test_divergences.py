@@ -45,8 +45,9 @@ def cross_entropy(p, student):
     ("divergence", "function"),
     [
         (KL(), reference.kl),
-        (ReverseKL(), reference.reverse_kl),
-        (JensenShannon(), reference.jensen_shannon),
+        (ReverseKL(), lambda p, q: reference.kl(q, p)),
+        (JensenShannon(), reference.js),
+        (JensenShannon(beta=0.1), lambda p, q: reference.js(p, q, 0.1)),
     ],
     ids=lambda part: getattr(part, "kind", ""),
 )
@@ -126,6 +127,30 @@ def test_jensen_shannon_is_symmetric_and_at_most_log_2():
         JensenShannon()(apart, apart.roll(1, 0), labels[:7]),
         torch.full((7,), math.log(2), dtype=torch.float64),
     )
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.3])
+def test_jensen_shannon_at_the_other_beta_is_that_with_both_sides_exchanged(beta):
+    student, teacher, labels = tensors()
+    there = JensenShannon(beta=beta)(teacher, student, labels)
+    back = JensenShannon(beta=1 - beta)(student, teacher, labels)
+    close(there, back, tolerance=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("near", "limit"), [(lambda b: b, KL()), (lambda b: 1 - b, ReverseKL())], ids=["kl", "reverse"]
+)
+def test_jensen_shannon_tends_to_kl_and_to_reverse_kl_in_first_order(near, limit):
+    """JS / min(beta, 1 - beta); a tenth of the distance to the end leaves a tenth of the error."""
+    student, teacher, labels = tensors()
+    expected = limit(teacher, student, labels)
+    errors = [
+        (JensenShannon(beta=near(share))(teacher, student, labels) / share - expected).abs().max()
+        for share in (1e-3, 1e-4, 1e-5)
+    ]
+    assert errors[0] < 0.2
+    assert errors[0] / errors[1] == pytest.approx(10, rel=0.2)
+    assert errors[1] / errors[2] == pytest.approx(10, rel=0.05)
 
 
 def test_kl_is_the_true_class_against_the_rest_and_the_rest_weighted_by_doubt():

@@ -42,6 +42,12 @@ IMPOSSIBLE = {
         "temperature": (0,),
         "lam": (1.5,),
     },
+    "reverse_kl": {"temperature": (0, INFINITE, 1e200), "lam": (-0.1, 1.1)},
+    "jensen_shannon": {
+        "beta": (0, 1, -0.5, 2, NAN, "half"),
+        "temperature": (0, INFINITE),
+        "lam": (1.5,),
+    },
     "label_smoothing": {"delta": (-0.1, 1.1, "some")},
     "dkd": {"alpha": (-1,), "beta": (-1,), "temperature": (0,), "warmup": (-1, 1.5)},
     "nkd": {"gamma": (-1, NAN, "much"), "temperature": (0, -1, INFINITE, 1e200, "hot")},
