@@ -16,12 +16,6 @@ def logits(count=64, classes=10, scale=3.0):
     return torch.from_numpy(np.random.RandomState(0).normal(0, scale, (count, classes)))
 
 
-@pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_without_coefficients_it_is_the_teacher_itself(temperature):
-    teacher = (logits() / temperature).softmax(dim=1)
-    assert torch.equal(proxy_teacher(logits(), (0.0, 0.0), temperature), teacher)
-
-
 @pytest.mark.parametrize("epsilons", SETS)
 @pytest.mark.parametrize("scale", [0.1, 3.0, 12.0])
 def test_it_is_stationary_on_the_simplex(epsilons, scale):
