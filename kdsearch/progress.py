@@ -69,7 +69,9 @@ class Display:
         study = self._record.header["study"]
         teacher, epochs = study["teacher"], 0
         while teacher:
-            epochs, teacher = epochs + teacher["recipe"]["epochs"], teacher.get("teacher")
+            here = not (teacher.get("checkpoint") or teacher.get("logits"))
+            epochs += here * teacher["recipe"]["epochs"]
+            teacher = teacher.get("teacher")
         self._done_at_begin = sum(self._ended().values())
         self._total = self._done_at_begin + event.get("trainings", epochs)
         self._task = self._bar.add_task(self._stage, total=self._total, text="")

@@ -6,6 +6,7 @@ and ends of the space that are no valid experiment.
 
 import copy
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydantic
@@ -112,7 +113,18 @@ def _plugin_problems(study: "Study") -> Iterator[Problem]:
 def _model_problems(study: "Study") -> Iterator[Problem]:
     yield from _network_problems("student", study.student)
     for depth, teacher in enumerate(study.teacher.chain, start=1):
-        yield from _network_problems("teacher." * depth + "model", teacher.model)
+        path = "teacher." * depth
+        if teacher.model:
+            yield from _network_problems(f"{path}model", teacher.model)
+        for kind in ("checkpoint", "logits"):
+            file = getattr(teacher, kind)
+            if file and not Path(file).is_file():
+                yield Problem(f"{path}{kind}", f"must be a file, but {file!r} is none.")
+    if study.teacher.logits and not study.data.views.identity:
+        law = "a teacher known by its logits alone has none of augmented images"
+        yield Problem("data.views", f"{law}: leave views out, or give the teacher's checkpoint.")
+    if study.teacher.logits and study.signals == "online":
+        yield Problem("signals", "logits alone cannot run online: leave it out.")
 
 
 def _network_problems(path: str, network: Network) -> Iterator[Problem]:

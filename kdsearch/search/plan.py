@@ -30,7 +30,7 @@ def plan(study: Study) -> list[str]:
     return [
         study.question or study.name,
         f"data {study.data.name}, teacher"
-        f" {' taught by '.join(link.model.name for link in study.teacher.chain)},"
+        f" {' taught by '.join(link.name or link.logits for link in study.teacher.chain)},"
         f" student {study.student.name}",
         "",
         f"{len(dimensions)} dimensions:",
@@ -42,7 +42,7 @@ def plan(study: Study) -> list[str]:
         *(["then ptloss with coefficients chosen by the proxy teacher"] if chosen else []),
         f"finals: at most {rows} rows x {final.seeds} seeds",
         f"at most {search.trials * epochs + rows * final.seeds * epochs} student-epochs"
-        f" and {sum(link.recipe.epochs for link in study.teacher.chain)} teacher-epochs",
+        f" and {sum(link.epochs for link in study.teacher.chain)} teacher-epochs",
         f"each trial takes {resources.cpu:g} CPU and {resources.gpu:g} GPU",
     ]
 

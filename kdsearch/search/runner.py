@@ -132,7 +132,9 @@ def ranked_coefficients(
 
 def _published_rows(study: Study) -> list[baselines.Row]:
     """The papers' rows for the study's dataset, teacher and student."""
+    if not study.teacher.name:
+        return []
     try:
-        return baselines.query(study.teacher.model.name, study.student.name, study.data.name)
+        return baselines.query(study.teacher.name, study.student.name, study.data.name)
     except NameNotFound:  # of a network that no paper has published
         return []

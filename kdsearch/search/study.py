@@ -185,7 +185,8 @@ class Study(Value):
         base = {section: self._default(section) for section in self.space if section != "objective"}
         named = [name for name in families if name in catalogue.names(PAPERS)]
         for name in dict.fromkeys(["ce", "kd", *named]):
-            pair = published_settings(name, self.teacher.model.name, self.student.name) or {}
+            taught = self.teacher.name
+            pair = (taught and published_settings(name, taught, self.student.name)) or {}
             wanted = published_objective(name, **pair)
             known = _defaults(name) | pair
             draw = {"objective": {"name": name, **known}, **base}

@@ -24,7 +24,7 @@ from kdsearch.models import last_layer
 from kdsearch.objectives import family
 from kdsearch.objectives.similarity import cosine
 from kdsearch.search.study import Resources
-from kdsearch.teachers import Teacher, logits, teacher
+from kdsearch.teachers import Teacher, elsewhere, logits, teacher
 from kdsearch.tracking import Journal
 from kdsearch.training import EpochResult, part, predict
 from kdsearch.training.signals import Online, Signals
@@ -64,15 +64,37 @@ class Teaching:
 
         A read-only view of the file. `say` receives a sentence on what was found or made anew.
         """
-        trained = self._load_weights(say)
-        if not trained:
-            self._train(say)
-        (found,), made = self._stored([None], say)
-        if trained and not made:
-            say(
-                f"Teacher {self._digest} is stored with its signals: neither trained nor run again."
-            )
+        taught = self._teacher
+        if taught.logits:
+            found = elsewhere.logits(taught.logits, self._data.fitted, self._data.classes)
+            say(f"Teacher: the logits of {taught.logits}.")
+        else:
+            trained = self._load_weights(say)
+            if not trained:
+                self._train(say)
+            (found,), made = self._stored([None], say)
+            if taught.checkpoint:
+                say(f"Teacher: {taught.name} with the weights of {taught.checkpoint}.")
+            elif trained and not made:
+                say(
+                    f"Teacher {self._digest} is stored with its signals: neither trained nor run"
+                    " again."
+                )
+        self._check_accuracy(found)
         return found
+
+    def _check_accuracy(self, found: logits.Logits) -> None:
+        """Refuse a teacher from elsewhere that does not know the data: it would cost hours."""
+        taught, data = self._teacher, self._data
+        said = found[data.fitted.searchsorted(data.validation)].argmax(axis=1)
+        accuracy = float((said == data.labels[data.validation]).mean())
+        least = taught.accuracy or (0 if taught.epochs else min(1.0, 2 / data.classes))
+        if accuracy < least:
+            raise StoreError(
+                f"the teacher must have at least {least:.2%} accuracy on validation, but has"
+                f" {accuracy:.2%}. Its classes may be numbered in another order, or its images"
+                " normalised in another way."
+            )
 
     def views(self, count: int, say: Say) -> list[logits.Logits]:
         """Its logits of each of the first `count` views, stored or made; after `signals`.
@@ -109,18 +131,29 @@ class Teaching:
         return self._weights
 
     def similarity(self) -> torch.Tensor | None:
-        """How alike its last layer holds the classes; None where its last layer is not linear."""
+        """How alike its last layer holds the classes; None where there is no such linear layer."""
+        if self._teacher.logits:
+            return None
         network = teacher.unpack(self._weights, self._teacher, self._data)
         rows = last_layer(network, self._data.classes)
         return None if rows is None else cosine(rows)
 
-    def test_accuracy(self) -> float:
-        """Accuracy in [0, 1] on the test part: for the leaderboard, after everything is chosen."""
+    def test_accuracy(self) -> float | None:
+        """Accuracy in [0, 1] on the test part: for the leaderboard, after everything is chosen.
+
+        None of a teacher of which only the training images' logits are known.
+        """
+        if self._teacher.logits:
+            return None
         (test,) = self._run(self._data.test, [None])
         predicted = test.argmax(axis=1)
         return float((predicted == self._data.labels[self._data.test]).mean())
 
     def _load_weights(self, say: Say) -> bool:
+        if self._teacher.checkpoint:
+            network = teacher.network(self._teacher, self._data)
+            self._weights = teacher.pack(network, self._digest)
+            return True
         try:
             content = self._weights_file.read_bytes()
             teacher.unpack(content, self._teacher, self._data)

@@ -11,6 +11,7 @@ from kdsearch import models, values
 from kdsearch.data import Splits
 from kdsearch.errors import StoreError
 from kdsearch.objectives import from_spec, spec_problems
+from kdsearch.teachers import elsewhere
 from kdsearch.training import Experiment, Network, Recipe, Training, part
 from kdsearch.training.signals import Signals
 from kdsearch.values import Value
@@ -24,13 +25,30 @@ class Teacher(Value):
     By default with cross entropy; with a `teacher` of its own and an `objective` it is itself a
     student, and so on: sequential distillation, from the largest network to the smallest.
     KL versus MSE (arXiv 2105.08919) studies such chains.
+
+    One that was trained elsewhere is a `model` with a `checkpoint`, or `logits` alone: paths, see
+    `elsewhere.py`. accuracy: what it must reach at least on the validation part, in (0, 1].
     """
 
-    model: Network
+    model: Network | None = None
+    checkpoint: str = ""
+    logits: str = ""
+    accuracy: float | None = Field(None, gt=0, le=1)
     recipe: Recipe = Recipe()
     seed: int = Field(0, ge=0)
     objective: dict[str, Any] = Field({"name": "ce"})
     teacher: "Teacher | None" = None
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        if (self.model is None) != bool(self.logits) or (self.logits and self.checkpoint):
+            raise ValueError(
+                "a teacher must be a `model`, a `model` with its `checkpoint`, or `logits` alone,"
+                f" but got {', '.join(sorted(self.model_fields_set)) or 'nothing'}."
+            )
+        if (self.logits or self.checkpoint) and self.teacher:
+            raise ValueError("a teacher that was trained elsewhere has no `teacher` here.")
+        return self
 
     @model_validator(mode="after")
     def _objective_has_its_teacher(self) -> Self:
@@ -45,13 +63,30 @@ class Teacher(Value):
         return self
 
     @property
+    def name(self) -> str:
+        """Of its network; empty where only its logits are known."""
+        return self.model.name if self.model else ""
+
+    @property
+    def epochs(self) -> int:
+        """For how many it is trained here."""
+        return 0 if self.logits or self.checkpoint else self.recipe.epochs
+
+    @property
     def chain(self) -> tuple["Teacher", ...]:
         """This teacher, then its own, then that one's, up to the largest."""
         return (self, *(self.teacher.chain if self.teacher else ()))
 
     def digest(self, data: Splits) -> str:
-        """The key of the trained weights: what was trained, how, from whom, on which images."""
-        content = self.model_dump(mode="json", exclude={"objective", "teacher"})
+        """The key of the trained weights: what was trained, how, from whom, on which images.
+
+        Raises:
+            StoreError: its checkpoint or its logits cannot be read.
+        """
+        if elsewhere_file := self.logits or self.checkpoint:
+            network = self.model and self.model.model_dump(mode="json")
+            return values.digest([_FORMAT, network, elsewhere.sha256(elsewhere_file), data.digest])
+        content = self.model_dump(mode="json", exclude={"objective", "teacher", "accuracy"})
         content["objective"] = from_spec(self.objective).model_dump(mode="json")
         if self.teacher:
             content["teacher"] = self.teacher.digest(data)
@@ -70,12 +105,28 @@ class Teacher(Value):
 
         `signals` are its own teacher's, `similarity` that of its own teacher's classes.
         """
+        assert self.model
         experiment = Experiment(
             model=self.model, objective=self.objective, recipe=self.recipe, seed=self.seed
         )
         learn, judge = (part(data, rows, device) for rows in (data.train, data.validation))
         learn = learn.with_views(data.views.unlimited)
         return Training(experiment, learn, judge, data.classes, signals, similarity)
+
+
+def network(taught: Teacher, data: Splits) -> nn.Module:
+    """A teacher's network with fresh weights, or those of its checkpoint.
+
+    Raises:
+        StoreError: the checkpoint is damaged, or does not fit the network or the data.
+    """
+    assert taught.model
+    name, size = taught.model.name, taught.model.size
+    model = models.build(name, data.classes, data.images.shape[1], **size)
+    if taught.checkpoint:
+        state = elsewhere.weights(taught.checkpoint)
+        model = elsewhere.fit(model, state, taught.checkpoint, name)
+    return model
 
 
 def pack(model: nn.Module, digest: str) -> bytes:
@@ -94,9 +145,7 @@ def unpack(content: bytes, teacher: Teacher, data: Splits) -> nn.Module:
     try:
         packed: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
         digest = packed["digest"]
-        model = models.build(
-            teacher.model.name, data.classes, data.images.shape[1], **teacher.model.size
-        )
+        model = network(teacher.model_copy(update={"checkpoint": ""}), data)
         model.load_state_dict(packed["model"])
     except Exception as error:  # noqa: BLE001 - a damaged archive raises whatever it likes
         raise StoreError(f"it cannot be read as weights ({type(error).__name__}).") from None

@@ -15,6 +15,7 @@ from kdsearch import catalogue
 from kdsearch.errors import StudyError
 from kdsearch.objectives import from_spec, objective
 from kdsearch.search.study import Study
+from kdsearch.teachers import Teacher
 from kdsearch.training import Recipe
 from kdsearch.training.experiment import problems_in
 
@@ -73,7 +74,7 @@ ALGORITHMS = ", ".join(catalogue.names("search/algorithms"))
 FIELDS = [
     ("recpie", 1, _no("recpie", f"{SECTIONS}, tracking", "recipe")),
     ("recipe.lerning_rate", 1, _no("recipe.lerning_rate", RECIPE, "learning_rate")),
-    ("teacher.modle", 1, _no("teacher.modle", "model, recipe, seed, objective, teacher", "model")),
+    ("teacher.modle", 1, _no("teacher.modle", ", ".join(Teacher.model_fields), "model")),
     ("teacher.recipe.epohcs", 1, _no("teacher.recipe.epohcs", RECIPE, "epochs")),
     ("search.trails", 1, _no("search.trails", "trials, algorithm, scheduler, seed", "trials")),
     ("final.seed", 1, _no("final.seed", "seeds", "seeds")),

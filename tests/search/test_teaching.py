@@ -11,6 +11,7 @@ import torch
 
 from kdsearch import data
 from kdsearch.data import Splits
+from kdsearch.errors import StoreError
 from kdsearch.search.study import Resources
 from kdsearch.search.teaching import Teaching
 from kdsearch.teachers import Teacher, logits, teacher
@@ -142,3 +143,44 @@ def test_a_chain_is_taught_from_the_largest_down_and_each_link_is_stored(
     list(training)
     expected = predict(training.model, part(splits, splits.fitted)).numpy()
     assert signals == pytest.approx(expected, abs=5e-3)
+
+
+def _teaching(taught: Teacher, splits: Splits, tmp_path: Path) -> Teaching:
+    return Teaching(taught, splits, tmp_path, Resources(cpu=1), Journal(tmp_path / "own.jsonl"))
+
+
+def test_a_teacher_from_elsewhere_is_not_trained_and_must_know_the_data(
+    splits: Splits, tmp_path: Path
+) -> None:
+    """First its checkpoint, then its logits alone: the same signals as where it was trained."""
+    model = TEACHER.model
+    learned = Teacher.model_validate(
+        {"model": model, "recipe": {"epochs": 12, "learning_rate": 0.1, "schedule": "cosine"}}
+    )
+    training = learned.training(splits)
+    accuracy = list(training)[-1].accuracy
+    state = training.model.state_dict()
+    torch.save({"model": state}, tmp_path / "taught.pth")
+    said: list[str] = []
+    checkpoint = Teacher(model=model, checkpoint=str(tmp_path / "taught.pth"), accuracy=accuracy)
+    signals = _teaching(checkpoint, splits, tmp_path).signals(said.append)
+    expected = predict(training.model, part(splits, splits.fitted)).numpy()
+    assert signals == pytest.approx(expected, abs=0.02, rel=2e-3)
+    assert said[-1].startswith("Teacher: cnn with the weights of")
+    assert not Record.of(Journal(tmp_path / "own.jsonl")).of_kind("teacher")
+
+    (stored,) = (tmp_path / "signals").glob("*/plain.arrow")
+    alone = Teacher(logits=str(stored))
+    teaching = _teaching(alone, splits, tmp_path)
+    assert np.array_equal(teaching.signals(said.append), signals)
+    assert (teaching.similarity(), teaching.test_accuracy()) == (None, None)
+
+    better = checkpoint.model_copy(update={"accuracy": min(1.0, accuracy + 0.01)})
+    with pytest.raises(StoreError, match=r"must have at least .* on validation, but has"):
+        _teaching(better, splits, tmp_path).signals(said.append)
+    last = list(state)[-1]
+    state[last[: -len("bias")] + "weight"] = state[last[: -len("bias")] + "weight"].roll(1, 0)
+    torch.save(state, tmp_path / "renumbered.pth")
+    other = Teacher(model=model, checkpoint=str(tmp_path / "renumbered.pth"))
+    with pytest.raises(StoreError, match="classes may be numbered in another order"):
+        _teaching(other, splits, tmp_path).signals(said.append)
