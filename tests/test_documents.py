@@ -13,7 +13,7 @@ from kdsearch.cli import cli
 from kdsearch.search.study import Study
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/objectives.md"]
-DOCUMENTS += ["docs/results/digits.md", "docs/results/digits_noise.md"]
+DOCUMENTS += ["docs/results/digits.md", "docs/results/digits_noise.md", "docs/results/proxy.md"]
 
 
 def test_generated_parts_are_in_step(root: Path) -> None:
