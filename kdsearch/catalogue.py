@@ -4,8 +4,15 @@
     load("objectives/papers", "wttm")       -> the imported module
     describe("objectives/papers", "wttm")   -> name, settings and summary, read without importing
 
-To add a plug-in, add a file. Nothing is registered, so nothing can be registered twice, and
-listing a folder imports nothing: summaries and settings come from the file's syntax tree.
+A file may also name points of its family, as a literal, each with the settings that it fixes:
+
+    VARIANTS = {"resnet8x4": {"depth": 8, "width": 4}, ...}
+    load("models", "resnet8x4")             -> the module of the family, resnet
+    point("models", "resnet8x4")            -> Point("resnet", {"depth": 8, "width": 4})
+
+To add a plug-in, add a file. Nothing is registered, so nothing is overwritten: a name that two
+files claim is an error. Listing a folder imports nothing: names, summaries and settings come from
+the files' syntax trees.
 """
 
 import ast
@@ -14,9 +21,9 @@ import importlib
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from kdsearch.errors import NameNotFound
+from kdsearch.errors import NameNotFound, NameTwice
 
 _PACKAGE = Path(__file__).parent
 
@@ -38,18 +45,47 @@ class Entry(NamedTuple):
     summary: str
 
 
+class Point(NamedTuple):
+    """What a name stands for: a file, and the settings that the name fixes (none: all are free)."""
+
+    file: str
+    fixed: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.file} with {', '.join(f'{k}={v!r}' for k, v in self.fixed.items())}"
+
+
 @cache
-def names(folder: str) -> tuple[str, ...]:
-    """The keys of a plug-in folder, sorted; files that start with an underscore are private."""
-    files = (_PACKAGE / folder).glob("*.py")
-    return tuple(sorted(file.stem for file in files if not file.stem.startswith("_")))
+def points(folder: str) -> dict[str, Point]:
+    """Every name of a plug-in folder: its files, sorted, each followed by its variants.
 
-
-def load(folder: str, name: str) -> ModuleType:
-    """Import one plug-in.
+    Files that start with an underscore are private.
 
     Raises:
-        NameNotFound: no such file; the message lists the folder and the nearest match.
+        NameTwice: two files claim one name.
+    """
+    found: dict[str, Point] = {}
+    for file in sorted(path.stem for path in (_PACKAGE / folder).glob("[!_]*.py")):
+        for name, fixed in {file: {}, **_variants(folder, file)}.items():
+            if name in found:
+                raise NameTwice(
+                    f"a name must belong to one file, but {name!r} is in {found[name].file}.py"
+                    f" and in {file}.py of {folder}: rename one."
+                )
+            found[name] = Point(file, fixed)
+    return found
+
+
+def names(folder: str) -> tuple[str, ...]:
+    """The keys of a plug-in folder, in the order of `points`."""
+    return tuple(points(folder))
+
+
+def point(folder: str, name: str) -> Point:
+    """The file and the fixed settings that a name stands for.
+
+    Raises:
+        NameNotFound: no such name; the message lists the folder and the nearest match.
     """
     if name not in names(folder):
         near = difflib.get_close_matches(str(name), names(folder), n=1)
@@ -59,13 +95,23 @@ def load(folder: str, name: str) -> ModuleType:
             f"a name must be one of the {kind}, but got {name!r}.{hint}"
             f" Valid: {', '.join(names(folder))}."
         )
-    return importlib.import_module(f"kdsearch.{folder.replace('/', '.')}.{name}")
+    return points(folder)[name]
+
+
+def load(folder: str, name: str) -> ModuleType:
+    """Import the file of one plug-in. Errors as `point`."""
+    file = point(folder, name).file
+    return importlib.import_module(f"kdsearch.{folder.replace('/', '.')}.{file}")
 
 
 def describe(folder: str, name: str) -> Entry:
-    """Name, settings with their defaults, and first docstring line, without importing the file."""
+    """Name, free settings with their defaults, and first docstring line, without importing.
+
+    The summary of a variant is its family and what it fixes.
+    """
+    found = point(folder, name)
     function = dict(FOLDERS.values()).get(folder, "build")
-    tree = ast.parse((_PACKAGE / folder / f"{name}.py").read_text(encoding="utf-8"))
+    tree = _tree(folder, found.file)
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
     settings = ""
     for node in tree.body:
@@ -73,5 +119,21 @@ def describe(folder: str, name: str) -> Entry:
             arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             defaults: list[ast.expr | None] = [*node.args.defaults, *node.args.kw_defaults]
             pairs = zip(arguments[len(arguments) - len(defaults) :], defaults, strict=True)
-            settings = ", ".join(f"{a.arg}={ast.unparse(d)}" for a, d in pairs if d is not None)
-    return Entry(name, settings, summary)
+            settings = ", ".join(
+                f"{a.arg}={ast.unparse(d)}"
+                for a, d in pairs
+                if d is not None and a.arg not in found.fixed
+            )
+    return Entry(name, settings, f"{found}." if found.fixed else summary)
+
+
+def _variants(folder: str, file: str) -> dict[str, dict[str, Any]]:
+    for node in _tree(folder, file).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "VARIANTS":
+            variants: dict[str, dict[str, Any]] = ast.literal_eval(node.value)
+            return variants
+    return {}
+
+
+def _tree(folder: str, file: str) -> ast.Module:
+    return ast.parse((_PACKAGE / folder / f"{file}.py").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 KdsearchError
 ├── NameNotFound       a name that no plug-in folder holds
+├── NameTwice          a name that two plug-in files claim
 ├── SettingError       a setting that does not exist, or has an impossible value
 ├── ShapeError         tensors that do not fit together
 ├── StudyError         every mistake of one study file, reported together
@@ -21,6 +22,10 @@ class KdsearchError(Exception):
 
 class NameNotFound(KdsearchError):
     """A name that no plug-in folder holds."""
+
+
+class NameTwice(KdsearchError):
+    """A name that two plug-in files claim."""
 
 
 class SettingError(KdsearchError, ValueError):

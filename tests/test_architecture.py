@@ -119,6 +119,7 @@ def test_no_room_for_odds_and_ends():
         "import kdsearch; kdsearch.__version__",
         "import kdsearch.cli, sys; sys.argv = ['kdsearch', '--help']; kdsearch.cli.main()",
         "import kdsearch.cli, sys; sys.argv[1:] = ['list', 'objectives']; kdsearch.cli.main()",
+        "import kdsearch.cli, sys; sys.argv[1:] = ['list', 'models']; kdsearch.cli.main()",
     ],
 )
 def test_what_must_be_quick_loads_nothing_heavy(code):
@@ -132,3 +133,4 @@ def test_what_must_be_quick_loads_nothing_heavy(code):
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == "loaded"
     assert ("kd " in done.stdout) == ("objectives" in code)
+    assert ("resnet8x4 " in done.stdout) == ("models" in code)

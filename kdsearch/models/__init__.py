@@ -1,4 +1,8 @@
-"""Models by name: `build("cnn", classes=10, channels=1, width=8)`; each file is a family."""
+"""Models by name: `build("cnn", classes=10, channels=1, width=8)`; each file is a family.
+
+A family may name its well-known points: `build("resnet8x4", classes=100)` is `build("resnet",
+classes=100, depth=8, width=4)`. What a name fixes, no size changes.
+"""
 
 import inspect
 from typing import Any
@@ -19,14 +23,17 @@ def build(name: str, classes: int, channels: int = 3, **size: Any) -> nn.Module:
         SettingError: the model has no such size, or the value is impossible.
     """
     function = catalogue.load(MODELS, name).build
-    valid = [size for size in inspect.signature(function).parameters if size not in _GIVEN]
+    point = catalogue.point(MODELS, name)
+    parameters = inspect.signature(function).parameters.values()
+    valid = [p.name for p in parameters if p.name not in (*_GIVEN, *point.fixed)]
     if unknown := [key for key in size if key not in valid]:
+        hint = f" It is {point}: name {point.file!r} to choose those." if point.fixed else ""
         raise SettingError(
             f"model {name!r} has the sizes {', '.join(valid) or '(none)'},"
-            f" but got {', '.join(map(repr, unknown))}."
+            f" but got {', '.join(map(repr, unknown))}.{hint}"
         )
     try:
-        model: nn.Module = function(classes=classes, channels=channels, **size)
+        model: nn.Module = function(classes=classes, channels=channels, **point.fixed, **size)
     except (TypeError, ValueError, RuntimeError) as error:
         raise SettingError(f"model {name!r} cannot be built with {size!r}: {error}.") from None
     return model

@@ -7,7 +7,11 @@ from kdsearch import catalogue
 from kdsearch.errors import NameNotFound, SettingError
 from kdsearch.models import MODELS, build
 
-PARAMETERS = {("cnn", 8, 2): 1442, ("cnn", 32, 3): 94186}
+# Name, sizes, and the number of parameters for 10 classes of images with one channel.
+PARAMETERS = [
+    ("cnn", {"width": 8, "depth": 2}, 1442),
+    ("cnn", {"width": 32, "depth": 3}, 94186),
+]
 
 
 @pytest.mark.parametrize("name", catalogue.names(MODELS))
@@ -19,10 +23,9 @@ def test_every_family_maps_images_to_logits(
     assert model(torch.randn(2, channels, side, side)).shape == (2, classes)
 
 
-@pytest.mark.parametrize(("size", "count"), PARAMETERS.items())
-def test_parameter_counts(size: tuple[str, int, int], count: int) -> None:
-    name, width, depth = size
-    model = build(name, classes=10, channels=1, width=width, depth=depth)
+@pytest.mark.parametrize(("name", "size", "count"), PARAMETERS)
+def test_parameter_counts(name: str, size: dict[str, int], count: int) -> None:
+    model = build(name, classes=10, channels=1, **size)
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
@@ -30,6 +33,7 @@ def test_parameter_counts(size: tuple[str, int, int], count: int) -> None:
     ("name", "size", "error", "message"),
     [
         ("cn", {}, NameNotFound, "Did you mean 'cnn'"),
+        ("resnet8x", {}, NameNotFound, "Did you mean 'resnet8x4'.* Valid: cnn, .*, wrn_40_2"),
         ("cnn", {"wide": 3}, SettingError, "has the sizes width, depth, but got 'wide'"),
         ("cnn", {"width": 0}, SettingError, "width >= 1 and depth >= 1 must hold, but got 0 and 2"),
         ("cnn", {"width": "x"}, SettingError, "cannot be built with {'width': 'x'}"),
