@@ -10,6 +10,8 @@ A file may also name points of its family, as a literal, each with the settings 
     load("models", "resnet8x4")             -> the module of the family, resnet
     point("models", "resnet8x4")            -> Point("resnet", {"depth": 8, "width": 4})
 
+A user's own file is a plug-in too, wherever it lies: `own("my_model.py", "build")`.
+
 To add a plug-in, add a file. Nothing is registered, so nothing is overwritten: a name that two
 files claim is an error. Listing a folder imports nothing: names, summaries and settings come from
 the files' syntax trees.
@@ -17,13 +19,17 @@ the files' syntax trees.
 
 import ast
 import difflib
+import hashlib
 import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from kdsearch.errors import NameNotFound, NameTwice
+from kdsearch.errors import NameNotFound, NameTwice, SettingError
 
 _PACKAGE = Path(__file__).parent
 
@@ -125,6 +131,54 @@ def describe(folder: str, name: str) -> Entry:
                 if d is not None and a.arg not in found.fixed
             )
     return Entry(name, settings, f"{found}." if found.fixed else summary)
+
+
+def own(file: str, name: str, sha256: str = "") -> Callable[..., Any]:
+    """A function of a user's own file, which is run to import it.
+
+    Raises:
+        SettingError: the file is missing, fails to import or lacks the function; or it is not the
+            one whose `own_digest` is given.
+    """
+    found = own_digest(file)
+    if sha256 and found != sha256:
+        raise SettingError(
+            f"{file} must stay as it was when this began, but it has changed. Put it back, or"
+            " start anew with `kdsearch run --fresh`."
+        )
+    function = getattr(_imported(file, found), name, None)
+    if not callable(function):
+        raise SettingError(f"{file} must have a function {name!r}, but it has none.")
+    return cast("Callable[..., Any]", function)
+
+
+def own_digest(file: str) -> str:
+    """The content of a user's own file, short.
+
+    Raises:
+        SettingError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise SettingError(f"{file} cannot be read: {error.strerror}.") from None
+
+
+@cache
+def _imported(file: str, digest: str) -> ModuleType:
+    name = f"kdsearch_own_{Path(file).stem}_{digest}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise SettingError(f"{file} must be a Python file that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    # Known by name, so that what it defines can be pickled and dataclasses find their module.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # noqa: BLE001 - whatever a user's code raises is its mistake
+        del sys.modules[name]
+        raise SettingError(f"{file} must import, but: {type(error).__name__}: {error}.") from None
+    return module
 
 
 def _variants(folder: str, file: str) -> dict[str, dict[str, Any]]:

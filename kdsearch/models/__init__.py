@@ -5,6 +5,7 @@ classes=100, depth=8, width=4)`. What a name fixes, no size changes.
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,13 +16,20 @@ from kdsearch.errors import SettingError
 MODELS = "models"
 
 
-def build(name: str, classes: int, channels: int = 3, **size: Any) -> nn.Module:
+def build(
+    name: str, classes: int, channels: int = 3, file: str = "", sha256: str = "", **size: Any
+) -> nn.Module:
     """A freshly initialised network that maps (N, channels, H, W) to logits (N, classes).
+
+    With `file`, the function `name` of a user's own file builds it, under the same contract;
+    `sha256` is what the file must be.
 
     Raises:
         NameNotFound: no model has this name.
         SettingError: the model has no such size, or the value is impossible.
     """
+    if file:
+        return _own(catalogue.own(file, name, sha256), file, classes, channels, size)
     function = catalogue.load(MODELS, name).build
     point = catalogue.point(MODELS, name)
     parameters = inspect.signature(function).parameters.values()
@@ -36,6 +44,22 @@ def build(name: str, classes: int, channels: int = 3, **size: Any) -> nn.Module:
         model: nn.Module = function(classes=classes, channels=channels, **point.fixed, **size)
     except (TypeError, ValueError, RuntimeError) as error:
         raise SettingError(f"model {name!r} cannot be built with {size!r}: {error}.") from None
+    return model
+
+
+def _own(
+    function: Callable[..., Any], file: str, classes: int, channels: int, size: dict[str, Any]
+) -> nn.Module:
+    call = f"{function.__name__}(classes={classes}, channels={channels}, **{size!r})"
+    try:
+        model = function(classes=classes, channels=channels, **size)
+    except Exception as error:  # noqa: BLE001 - whatever a user's code raises is the study's mistake
+        raise SettingError(
+            f"{file}: {call} must build a network, but: {type(error).__name__}: {error}."
+        ) from None
+    if not isinstance(model, nn.Module):
+        kind = type(model).__name__
+        raise SettingError(f"{file}: {call} must return a torch.nn.Module, but returned {kind}.")
     return model
 
 

@@ -6,6 +6,7 @@ from_spec({"divergence": {"kind": "mse"}, "student": {"kind": "temperature", "te
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -55,9 +56,14 @@ def objective(name: str, **settings: Any) -> Objective:
 def from_spec(spec: Mapping[str, Any]) -> Objective:
     """An objective from a study file: `{name: ..., settings}` or a mapping of parts.
 
+    `{file: my_objective.py, name: ..., settings}` is a user's own, a function that returns an
+    `Objective`.
+
     Raises:
         NameNotFound, SettingError: as `objective`.
     """
+    if "file" in spec:
+        return _own(**{str(key): value for key, value in spec.items()})
     if "name" in spec:
         return objective(**{str(key): value for key, value in spec.items()})
     try:
@@ -73,7 +79,7 @@ def spec_problems(spec: Any, path: str) -> list[Problem]:
         return [
             Problem(path, f"an objective must be a mapping with a name or parts, got {spec!r}.")
         ]
-    if "name" not in spec:
+    if "name" not in spec and "file" not in spec:
         try:
             Objective.model_validate(spec)
         except pydantic.ValidationError as error:
@@ -86,10 +92,32 @@ def spec_problems(spec: Any, path: str) -> list[Problem]:
     return []
 
 
+def _own(file: str, name: str = "objective", sha256: str = "", **settings: Any) -> Objective:
+    function = catalogue.own(file, name, sha256)
+    try:
+        found = function(**settings)
+    except Exception as error:  # noqa: BLE001 - whatever a user's code raises is the study's mistake
+        raise SettingError(
+            f"{file}: {name}({_told(settings)}) must build an objective, but:"
+            f" {type(error).__name__}: {error}."
+        ) from None
+    if not isinstance(found, Objective):
+        raise SettingError(
+            f"{file}: {name}({_told(settings)}) must return a kdsearch.objectives.Objective, its"
+            f" five parts, but returned {type(found).__name__}."
+        )
+    return found
+
+
 def _told(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
 
 def family(spec: Mapping[str, Any]) -> str:
-    """What a leaderboard groups by: the objective's name, or `parts` for a free combination."""
+    """What a leaderboard groups by: the objective's name, or `parts` for a free combination.
+
+    A user's own is `file.name`, so that it is never taken for a published one.
+    """
+    if "file" in spec:
+        return f"{Path(spec['file']).stem}.{spec.get('name', 'objective')}"
     return str(spec.get("name", "parts"))

@@ -100,7 +100,8 @@ def _row(
 
 def settings_of(experiment: Mapping[str, Any]) -> str:
     """An experiment's objective settings and learning rate, short: `temperature 4, lr 0.05`."""
-    objective = {key: value for key, value in experiment["objective"].items() if key != "name"}
+    whose = ("name", "file", "sha256")
+    objective = {key: value for key, value in experiment["objective"].items() if key not in whose}
     parts = [f"{key} {_short(value)}" for key, value in objective.items()]
     return ", ".join([*parts, f"lr {_short(experiment['recipe']['learning_rate'])}"])
 

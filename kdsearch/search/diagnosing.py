@@ -20,6 +20,7 @@ from kdsearch.objectives import from_spec
 from kdsearch.objectives.rescaling import rescaling
 from kdsearch.search.cluster import Cluster
 from kdsearch.search.jobs import FinalJobs, Job
+from kdsearch.search.runner import check_networks
 from kdsearch.search.stages import Stages
 from kdsearch.search.study import Study
 from kdsearch.search.teaching import Say
@@ -45,6 +46,7 @@ class Diagnosis:
         self.study, self.folder, self.storage = study, folder, storage
         self.journal = Journal(folder / "journal.jsonl")
         self._splits = data.load(**study.data.model_dump())
+        check_networks(study, self._splits)
 
     def go(self, cluster: Cluster, say: Say) -> Record:
         """Do what is not done yet; returns the finished record.

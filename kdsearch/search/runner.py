@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from kdsearch import baselines, data
+from kdsearch import baselines, data, models
 from kdsearch.errors import NameNotFound, Problem, StudyError
 from kdsearch.objectives import from_spec
 from kdsearch.search import finals
@@ -27,7 +27,9 @@ from kdsearch.search.rungs import replay
 from kdsearch.search.stages import Stages
 from kdsearch.search.study import Study
 from kdsearch.search.teaching import Say, Teaching
+from kdsearch.teachers import teacher
 from kdsearch.tracking import Journal, Record
+from kdsearch.training import Network, part
 
 
 class Run:
@@ -44,6 +46,7 @@ class Run:
         self.journal = Journal(folder / "journal.jsonl")
         self._splits = data.load(**study.data.model_dump())
         self._check_fit(self._splits)
+        check_networks(study, self._splits)
 
     def go(self, cluster: Cluster, say: Say) -> Record:
         """Run every stage that is not done yet; returns the finished record.
@@ -114,6 +117,39 @@ class Run:
                 problems.append(Problem("space.objective", message))
         if problems:
             raise StudyError(self.study.name, dict.fromkeys(problems))
+
+
+def check_networks(study: Study, splits: data.Splits) -> None:
+    """Run every network of a study on two images: a wrong shape shows now and not in a worker.
+
+    Raises:
+        StudyError: a network fails, or gives something else than one logit per class.
+        StoreError: a checkpoint does not fit its network or the data.
+    """
+    images = part(splits, splits.train[:2]).images(torch.arange(2))
+    corners = (study.parsed_space.assemble(corner) for corner in study.parsed_space.corners())
+    students = [study.assembled(corner)["model"] for corner in corners if "student" in corner]
+    networks = {"student": [Network.model_validate(each) for each in students] or [study.student]}
+    for depth, link in enumerate(study.teacher.chain, start=1):
+        if link.checkpoint:
+            teacher.network(link, splits)
+        networks["teacher." * depth + "model"] = [link.model] if link.model else []
+    problems = []
+    for path, found in networks.items():
+        for network in dict.fromkeys(found):
+            try:
+                model = models.build(network.name, splits.classes, images.shape[1], **network.size)
+                with torch.no_grad():
+                    shape = tuple(model.eval()(images).shape)
+                law = f"must map {tuple(images.shape)} images to (2, {splits.classes}) logits"
+                if shape != (2, splits.classes):
+                    problems.append(Problem(path, f"{network.name} {law}, but gives {shape}."))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the network does not fit
+                reason = str(error).partition("\n")[0]
+                shown = f"{network.name} does not fit images of {tuple(images.shape[1:])}: {reason}"
+                problems.append(Problem(path, shown))
+    if problems:
+        raise StudyError(study.name, dict.fromkeys(problems))
 
 
 def ranked_coefficients(

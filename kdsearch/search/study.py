@@ -128,7 +128,8 @@ class Study(Value):
         if not isinstance(content, Mapping):
             law = "a study must be a mapping of sections (data, teacher, student, space, ...)"
             raise StudyError(str(path), [Problem("", f"{law}, but got {type(content).__name__}.")])
-        return cls.of({"name": path.stem, **content}, source=path.name)
+        content = _settled({"name": path.stem, **content}, path.parent)
+        return cls.of(content, source=path.name)
 
     @classmethod
     def of(cls, content: Mapping[str, Any], source: str = "study") -> "Study":
@@ -203,6 +204,30 @@ class Study(Value):
         own = self.recipe if section == "recipe" else self.student
         said = own.model_dump(mode="json")
         return {key: said[key] for key in self.space[section] if key in said}
+
+
+def _settled(content: Any, folder: Path) -> Any:
+    """The content with its files found from the study's folder, and its code by what it says.
+
+    Paths become relative to the working folder where they lie in it, so that a stored study can be
+    read on another machine. A user's own `file` gets the digest that it must keep.
+    """
+    if isinstance(content, list):
+        return [_settled(each, folder) for each in content]
+    if not isinstance(content, dict):
+        return content
+    settled = {key: _settled(value, folder) for key, value in content.items()}
+    for key in _FILES & settled.keys():
+        if isinstance(settled[key], str) and settled[key]:
+            place = (folder / settled[key]).resolve()
+            near = place.is_relative_to(Path.cwd())
+            settled[key] = str(place.relative_to(Path.cwd()) if near else place)
+            if key == "file" and place.is_file():
+                settled["sha256"] = catalogue.own_digest(settled[key])
+    return settled
+
+
+_FILES = {"file", "checkpoint", "logits"}
 
 
 def _defaults(name: str) -> dict[str, Any]:
