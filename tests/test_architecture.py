@@ -40,8 +40,13 @@ ROOMS = {
 ROOMS["commands"] = set(ROOMS)
 ROOMS["cli"] = set(ROOMS)
 
-ONLY_IN = {"ray": "search", "optuna": "search", "mlflow": "tracking/mlflow.py"}
-HEAVY = ("torch", "ray", "mlflow", "optuna", "matplotlib")
+ONLY_IN = {
+    "ray": "search",
+    "optuna": "search",
+    "mlflow": "tracking/mlflow.py",
+    "timm": "models/timm.py",
+}
+HEAVY = ("torch", "torchvision", "timm", "ray", "mlflow", "optuna", "matplotlib")
 
 
 def room(file):

@@ -26,7 +26,8 @@ def build(
 
     Raises:
         NameNotFound: no model has this name.
-        SettingError: the model has no such size, or the value is impossible.
+        SettingError: the model has no such size, the value is impossible, or pretrained weights
+            were asked for and cannot be downloaded.
     """
     if file:
         return _own(catalogue.own(file, name, sha256), file, classes, channels, size)
@@ -34,7 +35,8 @@ def build(
     point = catalogue.point(MODELS, name)
     parameters = inspect.signature(function).parameters.values()
     valid = [p.name for p in parameters if p.name not in (*_GIVEN, *point.fixed)]
-    if unknown := [key for key in size if key not in valid]:
+    unknown = [key for key in size if key not in valid]
+    if unknown and all(p.kind is not p.VAR_KEYWORD for p in parameters):
         hint = f" It is {point}: name {point.file!r} to choose those." if point.fixed else ""
         raise SettingError(
             f"model {name!r} has the sizes {', '.join(valid) or '(none)'},"
@@ -42,6 +44,11 @@ def build(
         )
     try:
         model: nn.Module = function(classes=classes, channels=channels, **point.fixed, **size)
+    except OSError as error:
+        raise SettingError(
+            f"the weights that model {name!r} with {size!r} asks for cannot be downloaded"
+            f" ({error}): connect this machine to the network once, or ask for none."
+        ) from None
     except (TypeError, ValueError, RuntimeError) as error:
         raise SettingError(f"model {name!r} cannot be built with {size!r}: {error}.") from None
     return model
