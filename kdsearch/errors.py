@@ -4,6 +4,7 @@ KdsearchError
 ├── NameNotFound       a name that no plug-in folder holds
 ├── NameTwice          a name that two plug-in files claim
 ├── SettingError       a setting that does not exist, or has an impossible value
+├── DataError          a dataset's files are missing, damaged or wrongly labelled
 ├── ShapeError         tensors that do not fit together
 ├── StudyError         every mistake of one study file, reported together
 ├── ResourceError      the cluster cannot run what the study asks for
@@ -30,6 +31,10 @@ class NameTwice(KdsearchError):
 
 class SettingError(KdsearchError, ValueError):
     """A setting that does not exist, or a value that it cannot have."""
+
+
+class DataError(KdsearchError):
+    """A dataset's files are missing, damaged, wrongly labelled, or larger than memory."""
 
 
 class ShapeError(KdsearchError, ValueError):

@@ -14,8 +14,9 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test writes to a tracking server or a cluster that the caller happens to use."""
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test writes to a tracking server, cluster or cache that the caller happens to use."""
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "cache"))
     for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "KDSEARCH_STORAGE"):
         monkeypatch.delenv(name, raising=False)
 

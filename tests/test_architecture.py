@@ -45,6 +45,7 @@ ONLY_IN = {
     "optuna": "search",
     "mlflow": "tracking/mlflow.py",
     "timm": "models/timm.py",
+    "PIL": "data/pictures.py",
 }
 HEAVY = ("torch", "torchvision", "timm", "ray", "mlflow", "optuna", "matplotlib")
 
@@ -125,6 +126,7 @@ def test_no_room_for_odds_and_ends():
         "import kdsearch.cli, sys; sys.argv = ['kdsearch', '--help']; kdsearch.cli.main()",
         "import kdsearch.cli, sys; sys.argv[1:] = ['list', 'objectives']; kdsearch.cli.main()",
         "import kdsearch.cli, sys; sys.argv[1:] = ['list', 'models']; kdsearch.cli.main()",
+        "import kdsearch.cli, sys; sys.argv[1:] = ['list', 'datasets']; kdsearch.cli.main()",
     ],
 )
 def test_what_must_be_quick_loads_nothing_heavy(code):

@@ -39,7 +39,9 @@ def test_a_plugin_is_one_documented_file_with_one_function(folder, function, nam
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
     ]
-    assert public == [function]
+    optional = {"find"} if folder == "data/datasets" else set()
+    assert function in public
+    assert set(public) <= {function} | optional
 
 
 @every_name

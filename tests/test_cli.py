@@ -55,9 +55,10 @@ def test_check_shows_the_plan(root: Path) -> None:
         assert telling in said
 
 
-def test_check_reports_algorithm_and_scheduler_together(
+def test_check_reports_data_algorithm_and_scheduler_together(
     content: dict[str, Any], tmp_path: Path
 ) -> None:
+    content["data"] = {"name": "cifar100", "root": str(tmp_path)}
     content["search"] = {
         "algorithm": {"name": "grid", "levels": 0},
         "scheduler": {"name": "asha", "grace_period": 9},
@@ -67,6 +68,7 @@ def test_check_reports_algorithm_and_scheduler_together(
     result = run("check", study)
     assert isinstance(result.exception, KdsearchError)
     message = str(result.exception)
+    assert f"data: {tmp_path}/cifar-100-python must hold the dataset's files" in message
     assert "search.algorithm: 'grid' cannot be set up" in message
     assert "levels >= 1 must hold, but got 0" in message
     assert "1 <= grace_period < epochs=4 must hold, but got 9" in message

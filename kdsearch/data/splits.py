@@ -5,18 +5,23 @@ part out of the rest. A search sees train and validation; the test part is opene
 """
 
 import hashlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 
-from kdsearch import catalogue
+from kdsearch import catalogue, values
+from kdsearch.data import subset
 from kdsearch.data.noise import Noise
+from kdsearch.data.pictures import Pictures
 from kdsearch.data.views import PLAIN, Views
-from kdsearch.errors import SettingError
+from kdsearch.errors import DataError, SettingError
 
 DATASETS = "data/datasets"
 
@@ -27,11 +32,11 @@ Indices = npt.NDArray[np.int64]
 class Dataset:
     """What a dataset file returns.
 
-    images: uint8 (N, channels, height, width); labels: int64 (N,) in [0, classes);
-    test: bool (N,), the rows of the test part.
+    images: uint8 (N, channels, height, width), or N pictures still to be decoded;
+    labels: int64 (N,) in [0, classes); test: bool (N,), the rows of the test part.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8] | Pictures
     labels: Indices
     classes: int
     test: npt.NDArray[np.bool_]
@@ -57,8 +62,17 @@ class Splits:
     @cached_property
     def normalisation(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Mean and standard deviation per channel of the raw values of the train part."""
-        values = self.images[self.train].astype(np.float64)
-        mean, std = values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3))
+        # Each of the 256 values is counted: exact, and no copy of all images as floats is made.
+        channels = self.images.shape[1]
+        counts = np.zeros((channels, 256), dtype=np.int64)
+        for rows in np.array_split(self.train, 1 + len(self.train) * self.images[0].size // 2**24):
+            for channel in range(channels):
+                found = self.images[rows, channel].ravel()
+                counts[channel] += np.bincount(found, minlength=256)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        mean = shares @ np.arange(256.0)
+        variance = (shares * (np.arange(256.0) - mean[:, None]) ** 2).sum(axis=1)
+        std = np.sqrt(variance)
         return mean.astype(np.float32), np.maximum(std, 1e-6).astype(np.float32)
 
     @cached_property
@@ -77,38 +91,42 @@ def load(
     seed: int = 0,
     noise: Mapping[str, Any] | None = None,
     views: Mapping[str, Any] | None = None,
+    classes: int | None = None,
+    per_class: int | None = None,
+    test_per_class: int | None = None,
     **settings: Any,
 ) -> Splits:
     """Load a dataset and hold out a stratified share of its non-test part for validation.
 
-    `noise` (the fields of `Noise`) makes some labels of train and validation wrong; the split is
-    that of the clean labels. `views` (the fields of `Views`) is how students see the images.
+    With `file`, the function `name` of a user's own file loads it. `classes`, `per_class` and
+    `test_per_class` keep a part of it, as `subset.kept` says. `noise` (the fields of `Noise`) makes some labels of train and validation wrong; the split is that of
+    the clean labels. `views` (the fields of `Views`) is how students see the images.
 
     Raises:
         NameNotFound: no dataset has this name.
         SettingError: the dataset has no such setting, or the share leaves a part empty.
+        DataError: its files are missing, damaged, wrongly labelled, or larger than memory.
     """
-    module = catalogue.load(DATASETS, name)
-    try:
-        dataset = module.load(**settings)
-    except TypeError:
-        entry = catalogue.describe(DATASETS, name)
-        raise SettingError(
-            f"data {name!r} has the settings {entry.settings or '(none)'}, but got {settings!r}."
-        ) from None
-    rows = np.flatnonzero(~dataset.test)
-    held_out = stratified(dataset.labels[rows], validation, seed)
-    labels = dataset.labels
+    dataset = _dataset(name, settings)
+    kept = subset.kept(dataset.labels, dataset.test, classes, per_class, test_per_class, seed)
+    if isinstance(dataset.images, Pictures):
+        images = dataset.images.decoded(kept)
+    else:
+        everything = len(kept) == len(dataset.labels)
+        images = dataset.images if everything else dataset.images[kept]
+    classes, labels, test = classes or dataset.classes, dataset.labels[kept], dataset.test[kept]
+    rows = np.flatnonzero(~test)
+    held_out = stratified(labels[rows], validation, seed)
     if noise is not None:
         labels = labels.copy()
-        labels[rows] = Noise.model_validate(noise).on(labels[rows], dataset.classes)
+        labels[rows] = Noise.model_validate(noise).on(labels[rows], classes)
     splits = Splits(
-        images=dataset.images,
+        images=images,
         labels=labels,
-        classes=dataset.classes,
+        classes=classes,
         train=rows[~held_out],
         validation=rows[held_out],
-        test=np.flatnonzero(dataset.test),
+        test=np.flatnonzero(test),
         views=Views.model_validate(views or {}),
     )
     if not (len(splits.train) and len(splits.validation) and len(splits.test)):
@@ -117,6 +135,90 @@ def load(
             f" gives {len(splits.train)}, {len(splits.validation)} and {len(splits.test)}."
         )
     return splits
+
+
+def find(name: str, settings: Mapping[str, Any]) -> None:
+    """Look for a dataset's files without reading them; one that needs none is always found.
+
+    Raises:
+        SettingError: the dataset has no such setting, or it cannot have this value.
+        DataError: the files are not there.
+    """
+    if "file" in settings:
+        catalogue.own(settings["file"], name, settings.get("sha256", ""))
+    elif hasattr(catalogue.load(DATASETS, name), "find"):
+        _called(name, "find", settings)
+
+
+def _dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
+    """What a dataset file returns, held to what every search relies on."""
+    own = "file" in settings
+    dataset: Dataset = _own(name, **settings) if own else _called(name, "load", settings)
+    learned = set(np.unique(dataset.labels[~dataset.test]).tolist())
+    missing = (label for label in range(dataset.classes) if label not in learned)
+    if shown := ", ".join(map(str, islice(missing, 10))):
+        raise DataError(
+            f"labels must be 0 to {dataset.classes - 1}, each with images to learn from, but data"
+            f" {name!r} has none of {shown}{' and more' if next(missing, None) else ''}. Number"
+            " the classes without gaps."
+        )
+    return dataset
+
+
+def _own(name: str, file: str, sha256: str = "", **settings: Any) -> Dataset:
+    """A dataset from a user's own file, held to the contract of a built-in."""
+    function = catalogue.own(file, name, sha256)
+    try:
+        found = function(**settings)
+    except Exception as error:  # noqa: BLE001 - whatever a user's code raises is the study's mistake
+        raise SettingError(
+            f"{file}: {name}(**{settings!r}) must load a dataset, but: {type(error).__name__}:"
+            f" {error}."
+        ) from None
+    if not isinstance(found, Dataset):
+        raise SettingError(
+            f"{file}: {name} must return a kdsearch.data.Dataset, but returned"
+            f" {type(found).__name__}."
+        )
+    if isinstance(found.images, Pictures):
+        return found
+    count = len(found.images)
+    law = {
+        "images": (np.uint8, 4),
+        "labels": (np.int64, 1),
+        "test": (np.bool_, 1),
+    }
+    for part, (kind, dimensions) in law.items():
+        array = np.asarray(getattr(found, part))
+        if array.dtype != kind or array.ndim != dimensions or len(array) != count:
+            raise SettingError(
+                f"{file}: {part} must be {np.dtype(kind)} of {dimensions} dimensions, {count} long,"
+                f" but is {array.dtype} of shape {array.shape}."
+            )
+    if found.labels.min() < 0 or found.labels.max() >= found.classes:
+        raise DataError(
+            f"{file}: labels must be 0 to {found.classes - 1}, but go from {found.labels.min()}"
+            f" to {found.labels.max()}."
+        )
+    return found
+
+
+def _called(name: str, function: str, settings: Mapping[str, Any]) -> Any:
+    """A dataset file's function, called with settings that it has and that are of their types."""
+    module = catalogue.load(DATASETS, name)
+    try:
+        inspect.signature(module.load).bind(**settings)
+    except TypeError:
+        entry = catalogue.describe(DATASETS, name)
+        raise SettingError(
+            f"data {name!r} has the settings {entry.settings or '(none)'}, but got {settings!r}."
+        ) from None
+    try:
+        return pydantic.validate_call(getattr(module, function))(**settings)
+    except pydantic.ValidationError as error:
+        raise SettingError(f"data {name!r}: {values.problems_of(error)[0].message}") from None
+    except OSError as error:
+        raise DataError(f"data {name!r} cannot be read: {error}.") from None
 
 
 def stratified(labels: Indices, share: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -45,7 +45,7 @@ class Diagnosis:
         """Load the data; nothing is started. Errors as in `runner.Run`."""
         self.study, self.folder, self.storage = study, folder, storage
         self.journal = Journal(folder / "journal.jsonl")
-        self._splits = data.load(**study.data.model_dump())
+        self._splits = data.load(**study.data.arguments)
         check_networks(study, self._splits)
 
     def go(self, cluster: Cluster, say: Say) -> Record:

@@ -13,7 +13,7 @@ import pydantic
 import torch
 import yaml
 
-from kdsearch import catalogue, models
+from kdsearch import baselines, catalogue, models
 from kdsearch.data.splits import DATASETS
 from kdsearch.errors import KdsearchError, Problem, StudyError
 from kdsearch.objectives import from_spec
@@ -34,6 +34,11 @@ def of_study(study: "Study") -> Iterator[Problem]:
     """Everything that is wrong with a study whose fields are well-formed."""
     yield from _plugin_problems(study)
     yield from _model_problems(study)
+    if name := study.data.published_as:
+        try:
+            baselines.query(dataset=name)
+        except KdsearchError as error:
+            yield Problem("data.published_as", str(error))
     for section in study.space:
         if section not in _SEARCHABLE:
             law = f"a space may vary {', '.join(_SEARCHABLE)}"
@@ -96,6 +101,12 @@ def _plugin_problems(study: "Study") -> Iterator[Problem]:
         "search.scheduler": (SCHEDULERS, study.search.scheduler),
     }
     for path, (folder, plugin) in plugins.items():
+        if "file" in plugin.settings and folder == DATASETS:
+            try:
+                catalogue.own(plugin.settings["file"], plugin.name)
+            except KdsearchError as error:
+                yield Problem(path, str(error))
+            continue
         if plugin.name not in catalogue.names(folder):
             try:
                 catalogue.load(folder, plugin.name)

@@ -1,6 +1,7 @@
 """The plan: what a study would do, said before anything is done."""
 
-from kdsearch.errors import Problem, SettingError, StudyError
+from kdsearch import data
+from kdsearch.errors import DataError, Problem, SettingError, StudyError
 from kdsearch.search.plugins import sampler_for, scheduler_for
 from kdsearch.search.study import Study
 
@@ -9,10 +10,14 @@ def plan(study: Study) -> list[str]:
     """The plan in lines.
 
     Raises:
-        StudyError: the algorithm or the scheduler cannot be set up.
+        StudyError: the data are not there, or the algorithm or scheduler cannot be set up.
     """
     space = study.parsed_space
     problems = []
+    try:
+        data.find(study.data.name, study.data.settings)
+    except (SettingError, DataError) as error:
+        problems.append(Problem("data", str(error)))
     for path, build in {"algorithm": sampler_for, "scheduler": scheduler_for}.items():
         try:
             build(study)

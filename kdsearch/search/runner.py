@@ -41,10 +41,11 @@ class Run:
         Raises:
             StudyError: an objective of the space does not fit the data.
             SettingError: the dataset has no such setting.
+            DataError: its files are missing, damaged or wrongly labelled.
         """
         self.study, self.folder, self.storage = study, folder, storage
         self.journal = Journal(folder / "journal.jsonl")
-        self._splits = data.load(**study.data.model_dump())
+        self._splits = data.load(**study.data.arguments)
         self._check_fit(self._splits)
         check_networks(study, self._splits)
 
@@ -156,7 +157,7 @@ def ranked_coefficients(
     study: Study, storage: Path, address: str | None, console: Console
 ) -> Ranked:
     """PTLoss's coefficients from the study's ranges by their proxy teachers, the best first."""
-    splits = data.load(**study.data.model_dump())
+    splits = data.load(**study.data.arguments)
     storage.mkdir(parents=True, exist_ok=True)
     with connected(study.resources, address), tempfile.TemporaryDirectory() as folder:
         # A journal of its own: this is no search.
@@ -168,9 +169,10 @@ def ranked_coefficients(
 
 def _published_rows(study: Study) -> list[baselines.Row]:
     """The papers' rows for the study's dataset, teacher and student."""
-    if not study.teacher.name:
+    dataset = study.data.published
+    if dataset is None or not study.teacher.name:
         return []
     try:
-        return baselines.query(study.teacher.name, study.student.name, study.data.name)
+        return baselines.query(study.teacher.name, study.student.name, dataset)
     except NameNotFound:  # of a network that no paper has published
         return []

@@ -43,12 +43,32 @@ class Named(Value):
 
 
 class Data(Named):
-    """A dataset by name, the share of its training images held out, label noise, and views."""
+    """A dataset by name, the share of its training images held out, and what is done to it.
+
+    `classes`, `per_class` and `test_per_class` keep a part, `noise` makes labels wrong, `views`
+    augments; `published_as` is the name under which papers publish the set, where it is not its
+    own.
+    """
 
     validation: float = Field(0.2, gt=0, lt=1)
     seed: int = Field(0, ge=0)
     noise: Noise | None = None
     views: Views = PLAIN
+    classes: int | None = Field(None, ge=2)
+    per_class: int | None = Field(None, ge=2)
+    test_per_class: int | None = Field(None, ge=1)
+    published_as: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `data.load` takes."""
+        return self.model_dump(exclude={"published_as"})
+
+    @property
+    def published(self) -> str | None:
+        """The name to look for in the papers; None for a part of a set, which is another task."""
+        changed = (self.noise, self.classes, self.per_class, self.test_per_class)
+        return None if any(changed) else self.published_as or self.name
 
 
 class Search(Value):

@@ -1,16 +1,26 @@
 """Splits: disjoint, stratified, repeatable, and named by their content."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from kdsearch import catalogue, data
 from kdsearch.data.splits import DATASETS, Dataset, Splits, stratified
 from kdsearch.errors import NameNotFound, SettingError
+from tests.data.small import SMALL
 
 
 @pytest.fixture(params=catalogue.names(DATASETS))
-def splits(request: pytest.FixtureRequest) -> Splits:
-    return data.load(request.param, validation=0.2)
+def splits(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Splits:
+    settings = SMALL[request.param](tmp_path, monkeypatch)
+    return data.load(request.param, validation=0.2, **settings)
+
+
+def test_every_dataset_has_small_files_and_is_tested_here() -> None:
+    assert set(SMALL) == set(catalogue.names(DATASETS))
 
 
 def test_every_dataset_keeps_the_contract(splits: Splits) -> None:
@@ -44,6 +54,7 @@ def test_normalisation_is_that_of_the_train_part_alone(splits: Splits) -> None:
     train = splits.images[splits.train].astype(np.float64)
     assert mean == pytest.approx(train.mean(axis=(0, 2, 3)))
     assert std == pytest.approx(train.std(axis=(0, 2, 3)))
+    assert mean.dtype == std.dtype == np.float32
 
 
 def test_the_digest_names_content_and_split() -> None:
@@ -75,7 +86,9 @@ def test_stratified_takes_at_least_one_of_each_class() -> None:
     [
         ("digit", {}, NameNotFound, "Did you mean 'digits'"),
         ("digits", {"root": "x"}, SettingError, r"'digits' has the settings test=0.25, but got"),
-        ("digits", {"test": 1.0}, SettingError, "train, validation and test must each hold images"),
+        ("digits", {"test": "most"}, SettingError, r"data 'digits': test must be a valid number"),
+        ("digits", {"test": 1.0}, SettingError, r"data 'digits': test < 1 must hold, but got 1.0"),
+        ("digits", {"per_class": 1}, SettingError, "train, validation and test must each hold im"),
     ],
 )
 def test_a_mistake_costs_a_sentence(

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from kdsearch import data, models
-from kdsearch.errors import SettingError, StudyError
+from kdsearch.errors import KdsearchError, SettingError, StudyError
 from kdsearch.objectives import Objective, from_spec, objective
 from kdsearch.search.runner import check_networks
 from kdsearch.search.study import Study
@@ -39,10 +39,25 @@ def no_objective():
 """
 
 
+DATA = """
+import numpy as np
+from kdsearch.data import Dataset
+
+def load(kind="uint8", top=2):
+    images = np.random.default_rng(0).integers(256, size=(40, 1, 4, 4)).astype(kind)
+    labels = np.arange(40, dtype=np.int64) % 2
+    return Dataset(images, labels, classes=top, test=np.arange(40) >= 30)
+
+def nothing():
+    return None
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "my_model.py").write_text(MODEL)
     (tmp_path / "my_objective.py").write_text(OBJECTIVE)
+    (tmp_path / "my_data.py").write_text(DATA)
     return tmp_path
 
 
@@ -122,6 +137,23 @@ def test_a_network_that_does_not_fit_the_data_is_refused_before_anything_starts(
     message = r"student: wrong_shape must map \(2, 1, 8, 8\) images to \(2, 10\) logits, but gives"
     with pytest.raises(StudyError, match=message):
         check_networks(study, data.load("digits", validation=0.2))
+
+
+def test_own_data_are_held_to_the_contract(folder: Path, content: dict[str, Any]) -> None:
+    study = load(folder, content, data={"file": "my_data.py", "name": "load", "validation": 0.2})
+    splits = data.load(**study.data.arguments)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (24, 6, 10)
+    file = str(folder / "my_data.py")
+    for settings, message in (
+        ({"name": "load", "kind": "float32"}, "images must be uint8 of 4 dimensions, 40 long, but"),
+        ({"name": "load", "top": 1}, "labels must be 0 to 0, but go from 0 to 1"),
+        ({"name": "nothing"}, "must return a kdsearch.data.Dataset, but returned NoneType"),
+        ({"name": "load", "size": 3}, "must load a dataset, but: TypeError"),
+    ):
+        with pytest.raises(KdsearchError, match=message):
+            data.load(file=file, validation=0.2, **settings)
+    with pytest.raises(StudyError, match=r"data: .*my_data.py must have a function 'other'"):
+        load(folder, content, data={"file": "my_data.py", "name": "other"})
 
 
 def test_an_own_objective_is_a_value_like_any_other(folder: Path) -> None:

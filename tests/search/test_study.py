@@ -82,6 +82,9 @@ FIELDS = [
     ("tracking.url", "x", _no("tracking.url", "uri", "uri")),
     ("question", 3, "question: question must be a valid string, but got 3."),
     ("data.validation", 1, "data.validation: validation < 1 must hold, but got 1."),
+    ("data.classes", 1, "data.classes: classes >= 2 must hold, but got 1."),
+    ("data.per_class", 1, "data.per_class: per_class >= 2 must hold, but got 1."),
+    ("data.test_per_class", 0, "data.test_per_class: test_per_class >= 1 must hold, but got 0."),
     ("teacher.seed", -1, "teacher.seed: seed >= 0 must hold, but got -1."),
     ("recipe.epochs", 0, "recipe.epochs: epochs >= 1 must hold, but got 0."),
     (
@@ -97,6 +100,7 @@ FIELDS = [
     ("space.recipe.momentum", {"uniform": [1, 0]}, "space.recipe.momentum: low < high must hold,"),
 ]
 PLUGINS = [
+    ("data.published_as", "cifra100", "data.published_as: a dataset must be … 'cifar100'"),
     ("data.tset", 0.1, "data.tset: 'digits' has the settings test, but got 'tset'."),
     (
         "search.algorithm",
@@ -299,3 +303,20 @@ def test_a_published_pair_begins_with_its_own_settings():
     assert ttm == {"name": "ttm", "temperature": pytest.approx(1 / 0.3), "beta": 7.0}
     located = study.parsed_space.locate({"objective": wttm, "recipe": {"learning_rate": 0.1}})
     assert located is not None
+
+
+@pytest.mark.parametrize(
+    ("data", "published"),
+    [
+        ({"name": "cifar100"}, "cifar100"),
+        ({"name": "image_parquet", "published_as": "CIFAR-100"}, "CIFAR-100"),
+        ({"name": "cifar100", "classes": 20}, None),
+        ({"name": "cifar100", "per_class": 100}, None),
+        ({"name": "image_parquet", "published_as": "cifar100", "test_per_class": 10}, None),
+        ({"name": "cifar100", "noise": {"rate": 0.2}}, None),
+    ],
+)
+def test_the_papers_rows_are_those_of_the_whole_set_under_its_published_name(data, published):
+    study = Study.of(changed(("data", data)))
+    assert study.data.published == published
+    assert "published_as" not in study.data.arguments

@@ -4,12 +4,15 @@ Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits" (UCI). The
 an official test part: `test` is the stratified share kept for the finals, always the same images.
 """
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from kdsearch.data.splits import Dataset, stratified
 
 
-def load(test: float = 0.25) -> Dataset:
+def load(test: Annotated[float, Field(gt=0, lt=1)] = 0.25) -> Dataset:
     from sklearn.datasets import load_digits  # takes a second, and listing datasets needs no data
 
     bunch = load_digits()

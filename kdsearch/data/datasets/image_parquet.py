@@ -1,0 +1,57 @@
+"""Pictures in Parquet shards, as public hubs keep them: encoded bytes beside an integer label.
+
+`train` and `test` are each a file, a folder, a glob, or a list of them, as paths or as URIs that
+pyarrow reads (file://, s3://, gs://). `image` and `label` name the columns, where there is more
+than one that it could be. `size` and `channels` as in `data/pictures`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from kdsearch.data.pictures import Picture, Pictures, Rows
+from kdsearch.data.shards import shards_of
+from kdsearch.data.splits import Dataset
+from kdsearch.errors import SettingError
+
+
+def load(
+    train: str | list[str] = "",
+    test: str | list[str] = "",
+    image: str | None = None,
+    label: str | None = None,
+    size: Annotated[int, Field(ge=1)] | None = None,
+    channels: Literal[1, 3] | None = None,
+) -> Dataset:
+    learned = shards_of("train", train)
+    shards = [*learned, *shards_of("test", test)]
+    path, times = Counter(shard.path for shard in shards).most_common(1)[0]
+    if times > 1:
+        raise SettingError(
+            f"train and test must name each file once, but {path} is named {times} times. Name the"
+            " shards of each part, for example with `train-*.parquet`."
+        )
+    image, label = shards[0].columns(image, label)
+    parts = [shard.labels(label) for shard in shards]
+    ends = np.cumsum([len(part) for part in parts])
+    labels = np.concatenate(parts)
+
+    def read(rows: Rows) -> Iterator[Picture]:
+        for shard, part, end in zip(shards, parts, ends, strict=True):
+            start = end - len(part)
+            yield from shard.pictures(image, rows[(rows >= start) & (rows < end)] - start)
+
+    return Dataset(
+        images=Pictures([[shard.identity for shard in shards], image], read, size, channels),
+        labels=labels,
+        classes=int(labels.max()) + 1,
+        test=np.arange(len(labels)) >= ends[len(learned) - 1],
+    )
+
+
+def find(train: str | list[str] = "", test: str | list[str] = "", **_: object) -> None:
+    shards_of("train", train)
+    shards_of("test", test)
