@@ -99,8 +99,9 @@ def load(
     """Load a dataset and hold out a stratified share of its non-test part for validation.
 
     With `file`, the function `name` of a user's own file loads it. `classes`, `per_class` and
-    `test_per_class` keep a part of it, as `subset.kept` says. `noise` (the fields of `Noise`) makes some labels of train and validation wrong; the split is that of
-    the clean labels. `views` (the fields of `Views`) is how students see the images.
+    `test_per_class` keep a part of it, as `subset.kept` says. `noise` (the fields of `Noise`) makes
+    some labels of train and validation wrong; the split is that of the clean labels. `views` (the
+    fields of `Views`) is how students see the images.
 
     Raises:
         NameNotFound: no dataset has this name.
