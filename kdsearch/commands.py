@@ -221,7 +221,12 @@ def leaderboard(of: Record, format: str = "table") -> str | Table:
     if format != "table":
         return {"csv": as_csv, "json": as_json, "markdown": as_markdown}[format](rows)
     study = of.header["study"]
-    table = Table(title=study["question"] or study["name"], title_justify="left")
+    table = Table(
+        title=study["question"] or study["name"],
+        title_justify="left",
+        caption=rows[0].protocol,
+        caption_justify="left",
+    )
     for number, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="left" if number in (1, 2) else "right")
     for row in rows:

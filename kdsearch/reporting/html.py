@@ -10,6 +10,7 @@ from kdsearch.reporting.leaderboard import (
     cells,
     leaderboard,
     paper_cells,
+    protocol,
     settings_of,
 )
 from kdsearch.tracking import Record, TrialRecord
@@ -37,7 +38,11 @@ def report(record: Record) -> str:
         f"<h1>{escape(study['question'] or study['name'])}</h1>",
         f"<p class='soft'>{escape(record.header['name'])}</p>",
         f"<p>{escape(answer(record))}</p>",
-        _section("Leaderboard", _table(HEADINGS, [cells(row) for row in rows]), _PROTOCOL),
+        _section(
+            "Leaderboard",
+            _table(HEADINGS, [cells(row) for row in rows]),
+            f"{_PROTOCOL} {protocol(record)}.",
+        ),
         _published(record),
         _section("Account", "".join(f"<p>{escape(line)}</p>" for line in account(record).lines())),
         _section("Trials of the search", _trials(record)),

@@ -29,6 +29,7 @@ class Row:
     difference: to `kd` at its published settings over the same seeds, with its 95 % interval.
     student_epochs: epochs spent on its finals, and on its family's search if it was found there.
     failed: seeds whose training failed and that the figures leave out.
+    protocol: how all rows of this board were made; rows of two boards compare where it agrees.
     """
 
     rank: int
@@ -43,6 +44,22 @@ class Row:
     best_epoch: float
     student_epochs: int
     failed: int
+    protocol: str
+
+
+def protocol(record: Record) -> str:
+    """Epochs, split, data and teacher of a record's finals, in a line."""
+    header = record.header
+    epochs, data = header["study"]["recipe"]["epochs"], header["study"]["data"]["name"]
+    parts = [f"{epochs} epochs, the last one counts", f"{data} {header['data'][:8]}"]
+    if sizes := header.get("sizes"):
+        learn = sizes["train"] + sizes["validation"]
+        parts.insert(1, f"{learn:,} training and {sizes['test']:,} test images")
+        parts.insert(2, f"{sizes['classes']} classes")
+    teacher = record.facts.get("teacher_test_accuracy")
+    if teacher is not None:
+        parts.append(f"teacher {100 * teacher:.2f} %")
+    return "; ".join(parts)
 
 
 def leaderboard(record: Record) -> list[Row]:
@@ -95,6 +112,7 @@ def _row(
         best_epoch=mean(100 * trial.best_accuracy for trial in finished),
         student_epochs=spent,
         failed=sum(trial.status == "failed" for trial in group),
+        protocol=protocol(record),
     )
 
 
@@ -177,6 +195,7 @@ def as_json(rows: list[Row]) -> str:
 
 
 def as_markdown(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
+    """The rows as a Markdown table, with their protocol below it."""
     lines = [HEADINGS, tuple("---" for _ in HEADINGS), *(cells(row) for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{table}\n{rows[0].protocol}.\n"

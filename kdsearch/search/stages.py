@@ -54,6 +54,10 @@ class Stages:
             name=self._folder.name,
             digest=self._study.digest,
             data=self._splits.digest,
+            sizes={
+                part: len(getattr(self._splits, part)) for part in ("train", "validation", "test")
+            }
+            | {"classes": self._splits.classes},
             slots=self._cluster.concurrent,
             environment=environment(),
         )

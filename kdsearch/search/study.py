@@ -129,27 +129,13 @@ class Study(Value):
 
     @classmethod
     def load(cls, path: str | Path) -> "Study":
-        """Read a study file.
+        """Read a study file; with `extends: other.yaml` it says only what differs from that one.
 
         Raises:
             StudyError: everything that is wrong with it.
         """
         path = Path(path)
-        try:
-            content = parse_yaml(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise StudyError(
-                str(path), [Problem("", f"cannot be read: {error.strerror}.")]
-            ) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise StudyError(
-                str(path), [Problem("", f"is not YAML: {mistakes.sentence(error)}")]
-            ) from None
-        if not isinstance(content, Mapping):
-            law = "a study must be a mapping of sections (data, teacher, student, space, ...)"
-            raise StudyError(str(path), [Problem("", f"{law}, but got {type(content).__name__}.")])
-        content = _settled({"name": path.stem, **content}, path.parent)
-        return cls.of(content, source=path.name)
+        return cls.of({"name": path.stem, **_read(path)}, source=path.name)
 
     @classmethod
     def of(cls, content: Mapping[str, Any], source: str = "study") -> "Study":
@@ -224,6 +210,33 @@ class Study(Value):
         own = self.recipe if section == "recipe" else self.student
         said = own.model_dump(mode="json")
         return {key: said[key] for key in self.space[section] if key in said}
+
+
+def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A study file's content over that of the file that it extends.
+
+    Raises:
+        StudyError: a file cannot be read, is not YAML, or extends itself.
+    """
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyError(str(path), [Problem("", f"cannot be read: {error.strerror}.")]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(
+            str(path), [Problem("", f"is not YAML: {mistakes.sentence(error)}")]
+        ) from None
+    if not isinstance(content, Mapping):
+        law = "a study must be a mapping of sections (data, teacher, student, space, ...)"
+        raise StudyError(str(path), [Problem("", f"{law}, but got {type(content).__name__}.")])
+    settled: dict[str, Any] = _settled(dict(content), path.parent)
+    base = settled.pop("extends", None)
+    if base is None:
+        return settled
+    place = path.parent / str(base)
+    if place.resolve() in (path.resolve(), *below):
+        raise StudyError(str(path), [Problem("extends", f"must not lead back to {base!r}.")])
+    return _merged(_read(place, (*below, path.resolve())), settled)
 
 
 def _settled(content: Any, folder: Path) -> Any:

@@ -183,6 +183,7 @@ class MlflowWriter:
             "study": header["study"]["name"],
             "study_digest": header["digest"],
             "search": header["name"],
+            "data": header["data"],
             "commit": header["environment"].get("commit", ""),
         }
         run = self._client.create_run(

@@ -36,9 +36,11 @@ class Made:
 
     def __init__(self) -> None:
         self.record = Record()
-        study = {"name": "made", "question": "Q?", "recipe": {"epochs": 3}, "search": {"seed": 0}}
-        self.add("search", study=study, name="made-1", slots=2, digest="d", data="e",
-                 environment={})  # fmt: skip
+        study = {"name": "made", "question": "Q?", "recipe": {"epochs": 3}, "search": {"seed": 0},
+                 "data": {"name": "digits"}}  # fmt: skip
+        sizes = {"train": 900, "validation": 400, "test": 450, "classes": 10}
+        self.add("search", study=study, name="made-1", slots=2, digest="d", data="0123456789abcdef",
+                 sizes=sizes, environment={})  # fmt: skip
 
     def add(self, event: str, time: float = 0.0, **content: Any) -> None:
         self.record.add({"event": event, "time": time, **content})
@@ -68,6 +70,19 @@ def record() -> Record:
         made.add("stage", begin, name=name, state="begin")
         made.add("stage", end, name=name, state="end")
     return made.record
+
+
+def test_every_row_carries_its_protocol_in_every_format(record: Record) -> None:
+    record.facts["teacher_test_accuracy"] = 0.9844
+    said = (
+        "3 epochs, the last one counts; 1,300 training and 450 test images; 10 classes;"
+        " digits 01234567; teacher 98.44 %"
+    )
+    rows = leaderboard(record)
+    assert {row.protocol for row in rows} == {said}
+    assert said in as_markdown(rows)
+    assert as_csv(rows).count(said) == as_json(rows).count(said) == len(rows)
+    assert said in report(record)
 
 
 def test_rows_are_ranked_by_the_last_epoch(record: Record) -> None:

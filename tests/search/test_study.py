@@ -4,6 +4,8 @@ Most of it is tables: what is changed in a good study, and the sentence that thi
 """
 
 import copy
+import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kdsearch import catalogue
+from kdsearch import baselines, catalogue
+from kdsearch.baselines import published_settings
 from kdsearch.errors import StudyError
 from kdsearch.objectives import from_spec, objective
 from kdsearch.search.study import Study
@@ -171,7 +174,8 @@ def test_a_shipped_study_loads_and_all_its_published_settings_are_experiments(fi
     assert (first, second) == ("ce", "kd")
     for draw in study.published():
         spec = draw["objective"]
-        assert objective(**spec) == objective(spec["name"])
+        pair = published_settings(spec["name"], study.teacher.name, study.student.name) or {}
+        assert objective(**spec) == objective(spec["name"], **pair)
         assert problems_in(study.assembled(draw)) == []
 
 
@@ -320,3 +324,48 @@ def test_the_papers_rows_are_those_of_the_whole_set_under_its_published_name(dat
     study = Study.of(changed(("data", data)))
     assert study.data.published == published
     assert "published_as" not in study.data.arguments
+
+
+def test_a_study_may_extend_another_and_say_only_what_differs(tmp_path):
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(GOOD))
+    over = tmp_path / "over.yaml"
+    over.write_text("extends: base.yaml\nname: over\nstudent: {width: 3}\nsearch: {trials: 5}\n")
+    expected = changed(("name", "over"), ("student.width", 3), ("search.trials", 5))
+    assert Study.load(over) == Study.of(expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("extends: over.yaml", "extends: must not lead back to 'over.yaml'"),
+        ("extends: there.yaml", "there.yaml"),
+        ("extends: back.yaml", "extends: must not lead back to 'over.yaml'"),
+    ],
+)
+def test_a_study_that_extends_nothing_or_itself_is_refused(tmp_path, content, message):
+    (tmp_path / "over.yaml").write_text(content)
+    (tmp_path / "back.yaml").write_text("extends: over.yaml")
+    with pytest.raises(StudyError, match=message):
+        Study.load(tmp_path / "over.yaml")
+
+
+def test_every_pair_of_the_papers_is_a_study_with_its_papers_settings():
+    """The 13 pairs for which TTM prints gamma and beta; a small one trains at their rate."""
+    table = (Path(baselines.__file__).parent / "settings" / "zheng2024ttm.csv").read_text()
+    rows = csv.DictReader(io.StringIO(table))
+    pairs = {(r["teacher"], r["student"]) for r in rows if r["dataset"] == "cifar100"}
+    studies = [
+        Study.load(f) for f in SHIPPED if f.stem.startswith("cifar100_") and "quick" not in f.stem
+    ]
+    assert {(study.teacher.name, study.student.name) for study in studies} == pairs
+    assert len(studies) == 13
+    for study in studies:
+        small = study.student.name in ("mobilenet_v2", "shufflenet_v1", "shufflenet_v2")
+        assert study.recipe.learning_rate == (0.01 if small else 0.05)
+        assert study.teacher.recipe.learning_rate == 0.05
+        assert (study.recipe.epochs, study.recipe.batch_size, study.recipe.schedule) == (
+            240,
+            64,
+            "step",
+        )
+        assert study.name == f"cifar100_{study.teacher.name}_{study.student.name}"
