@@ -7,7 +7,14 @@ The algebra is total, so that tests and mathematics need no exceptions. A search
 asks here before it spends a student on a point.
 """
 
-from kdsearch.objectives.divergences import MSE, JensenShannon, Relational, ReverseKL
+from kdsearch.objectives.divergences import (
+    MSE,
+    Decoupled,
+    JensenShannon,
+    Normalised,
+    Relational,
+    ReverseKL,
+)
 from kdsearch.objectives.objective import Objective
 from kdsearch.objectives.transforms import ClassSimilarity, Smoothed, Standardise, TopK, TrueClass
 from kdsearch.objectives.weights import PowerSum
@@ -32,6 +39,8 @@ def refusal(objective: Objective) -> str:
         teacher, Smoothed
     ):
         return "a target without teacher is matched by cross entropy, which is KL"
+    if isinstance(divergence, Decoupled | Normalised) and isinstance(teacher, Smoothed):
+        return "it compares wrong classes by a target in which they are all alike"
     if isinstance(objective.weight, PowerSum) and isinstance(teacher, Smoothed):
         return "it weighs examples by a teacher that its target does not contain"
     return ""

@@ -29,6 +29,8 @@ def test_published_objectives_pass(name):
         ({"divergence": MSE, "student": STANDARDISED}, "standardised logits with raw ones"),
         ({"divergence": {"kind": "reverse_kl"}, "teacher": SMOOTHED}, "cross entropy, which is KL"),
         ({"weight": WEIGHTED, "teacher": SMOOTHED}, "does not contain"),
+        ({"divergence": {"kind": "decoupled"}, "teacher": SMOOTHED}, "in which they are all alike"),
+        ({"divergence": {"kind": "normalised"}, "teacher": SMOOTHED}, "in which they are all alik"),
     ],
 )
 def test_what_means_nothing_is_refused_with_a_reason(spec, reason):
