@@ -24,8 +24,9 @@ from kdsearch.data.views import PLAIN, Views
 class Part:
     """Rows of a dataset on a device.
 
-    pixels: uint8 (M, channels, H, W), the whole dataset. rows: int64 (N,), those of this part.
-    labels: int64 (N,). mean, std: float32 (channels, 1, 1), of the raw values.
+    pixels: the whole dataset, uint8 (M, channels, H, W), float32 (M, D) or int64 (M, L).
+    rows: int64 (N,), those of this part. labels: int64 (N,). mean, std: float32 of the raw values,
+    (channels, 1, 1) or (D,).
     """
 
     pixels: Tensor
@@ -45,15 +46,20 @@ class Part:
 
     @property
     def channels(self) -> int:
-        """Of its images."""
+        """Of its images; features, or tokens, of what is none."""
         return self.pixels.shape[1]
 
     def images(self, at: Tensor, view: int | None = None) -> Tensor:
-        """Normalised float32 images (n, channels, H, W) at positions (n,); None is no view."""
+        """Normalised float32 images (n, channels, H, W) at positions (n,); None is no view.
+
+        Features (n, D) are normalised alike; token ids (n, L) are given as they are.
+        """
         rows = self.rows[at]
         pixels = self.pixels[rows]
-        if view is not None:
+        if view is not None and not self.views.identity:
             pixels = self.views(pixels, rows, view)
+        if pixels.dtype == torch.int64:
+            return pixels
         return pixels.float().sub_(self.mean).div_(self.std)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Self:
@@ -68,7 +74,9 @@ class Part:
 
 def part(splits: Splits, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu") -> Part:
     """The given rows, to be normalised with the statistics of the train part, on a device."""
-    mean, std = (torch.from_numpy(value)[:, None, None] for value in splits.normalisation)
+    mean, std = (torch.from_numpy(value) for value in splits.normalisation)
+    if splits.images.ndim == 4:
+        mean, std = mean[:, None, None], std[:, None, None]
     with warnings.catch_warnings():
         # Arrays in shared memory are read-only, and nothing here writes to them.
         warnings.filterwarnings("ignore", message=".*not writable.*")

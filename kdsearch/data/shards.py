@@ -69,6 +69,19 @@ class Shard:
             )
         return np.asarray(values.to_numpy(), dtype=np.int64)
 
+    def column(self, name: str) -> Any:
+        """All rows of one column, as pyarrow's chunked array.
+
+        Raises:
+            DataError: there is no such column, or the file is damaged.
+        """
+        file = self._open()
+        if name not in file.schema_arrow.names:
+            every = ", ".join(file.schema_arrow.names)
+            raise DataError(f"{self.place} must have a column {name!r}, but has {every}.")
+        with self._damage_told():
+            return file.read(columns=[name]).column(0)
+
     def pictures(self, column: str, rows: Rows) -> Iterator[Picture]:
         """The encoded pictures of some rows (sorted), one row group in memory at a time."""
         file = self._open()

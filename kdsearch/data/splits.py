@@ -26,17 +26,19 @@ from kdsearch.errors import DataError, SettingError
 DATASETS = "data/datasets"
 
 Indices = npt.NDArray[np.int64]
+Inputs = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """What a dataset file returns.
 
-    images: uint8 (N, channels, height, width), or N pictures still to be decoded;
+    images: uint8 (N, channels, height, width), or N pictures still to be decoded; of another
+    modality float32 features (N, D) or int64 token ids (N, L);
     labels: int64 (N,) in [0, classes); test: bool (N,), the rows of the test part.
     """
 
-    images: npt.NDArray[np.uint8] | Pictures
+    images: Inputs | Pictures
     labels: Indices
     classes: int
     test: npt.NDArray[np.bool_]
@@ -46,7 +48,7 @@ class Dataset:
 class Splits:
     """A dataset, the row numbers of its three disjoint parts, each sorted, and its views."""
 
-    images: npt.NDArray[np.uint8]
+    images: Inputs
     labels: Indices
     classes: int
     train: Indices
@@ -61,7 +63,16 @@ class Splits:
 
     @cached_property
     def normalisation(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Mean and standard deviation per channel of the raw values of the train part."""
+        """Mean and standard deviation per channel of the raw values of the train part.
+
+        Per feature where these are no images; 0 and 1 for token ids, which stay as they are.
+        """
+        if self.images.dtype == np.int64:
+            return np.zeros(1, np.float32), np.ones(1, np.float32)
+        if self.images.ndim == 2:
+            features = self.images[self.train].astype(np.float64)
+            spread = np.maximum(features.std(axis=0), 1e-6)
+            return features.mean(axis=0).astype(np.float32), spread.astype(np.float32)
         # Each of the 256 values is counted: exact, and no copy of all images as floats is made.
         channels = self.images.shape[1]
         counts = np.zeros((channels, 256), dtype=np.int64)
@@ -110,6 +121,7 @@ def load(
     """
     dataset = _dataset(name, settings)
     kept = subset.kept(dataset.labels, dataset.test, classes, per_class, test_per_class, seed)
+    images: Inputs
     if isinstance(dataset.images, Pictures):
         images = dataset.images.decoded(kept)
     else:
@@ -130,6 +142,8 @@ def load(
         test=np.flatnonzero(test),
         views=Views.model_validate(views or {}),
     )
+    if images.ndim != 4 and not splits.views.identity:
+        raise SettingError("views must be of images, but the data holds none. Leave views out.")
     if not (len(splits.train) and len(splits.validation) and len(splits.test)):
         raise SettingError(
             f"train, validation and test must each hold images, but validation={validation!r}"
@@ -184,17 +198,18 @@ def _own(name: str, file: str, sha256: str = "", **settings: Any) -> Dataset:
     if isinstance(found.images, Pictures):
         return found
     count = len(found.images)
-    law = {
-        "images": (np.uint8, 4),
-        "labels": (np.int64, 1),
-        "test": (np.bool_, 1),
+    law: dict[str, dict[int, Any]] = {
+        "images": {4: np.uint8, 2: np.float32 if found.images.dtype != np.int64 else np.int64},
+        "labels": {1: np.int64},
+        "test": {1: np.bool_},
     }
-    for part, (kind, dimensions) in law.items():
+    for part, kinds in law.items():
         array = np.asarray(getattr(found, part))
-        if array.dtype != kind or array.ndim != dimensions or len(array) != count:
+        if kinds.get(array.ndim) != array.dtype or len(array) != count:
+            allowed = " or ".join(f"{np.dtype(k)} of {n} dimensions" for n, k in kinds.items())
             raise SettingError(
-                f"{file}: {part} must be {np.dtype(kind)} of {dimensions} dimensions, {count} long,"
-                f" but is {array.dtype} of shape {array.shape}."
+                f"{file}: {part} must be {allowed}, {count} long, but is {array.dtype} of shape"
+                f" {array.shape}."
             )
     if found.labels.min() < 0 or found.labels.max() >= found.classes:
         raise DataError(

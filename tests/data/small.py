@@ -99,6 +99,17 @@ def image_parquet(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"train": str(folder / "train-*.parquet"), "test": str(folder / "test-0.parquet")}
 
 
+def parquet_columns(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    for part, count in (("train", 60), ("test", 12)):
+        labels = [number % 3 for number in range(count)]
+        lists = [list(row) for row in random.normal(size=(count, 4)) + np.array(labels)[:, None]]
+        table = {"embedding": lists, "age": random.normal(40, 9, count), "label": labels}
+        pq.write_table(pa.table(table), folder / f"{part}.parquet")
+    places = {part: str(folder / f"{part}.parquet") for part in ("train", "test")}
+    return {**places, "features": ["embedding", "age"]}
+
+
 SMALL = {
     "cifar10": lambda folder, patch: cifar(folder, patch, "CIFAR10", 10),
     "cifar100": lambda folder, patch: cifar(folder, patch, "CIFAR100", 100),
@@ -106,5 +117,6 @@ SMALL = {
     "fashion_mnist": fashion_mnist,
     "image_folder": image_folder,
     "image_parquet": image_parquet,
+    "parquet_columns": parquet_columns,
 }
 """By dataset: writes its small files into a folder and returns the settings that name them."""

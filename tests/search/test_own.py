@@ -145,7 +145,10 @@ def test_own_data_are_held_to_the_contract(folder: Path, content: dict[str, Any]
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (24, 6, 10)
     file = str(folder / "my_data.py")
     for settings, message in (
-        ({"name": "load", "kind": "float32"}, "images must be uint8 of 4 dimensions, 40 long, but"),
+        (
+            {"name": "load", "kind": "float32"},
+            "images must be uint8 of 4 dimensions or float32 of 2 dimensions, 40",
+        ),
         ({"name": "load", "top": 1}, "labels must be 0 to 0, but go from 0 to 1"),
         ({"name": "nothing"}, "must return a kdsearch.data.Dataset, but returned NoneType"),
         ({"name": "load", "size": 3}, "must load a dataset, but: TypeError"),
