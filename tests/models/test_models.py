@@ -11,6 +11,7 @@ from kdsearch.models import MODELS, build
 PARAMETERS = [
     ("cnn", {"width": 8, "depth": 2}, 1442),
     ("cnn", {"width": 32, "depth": 3}, 94186),
+    ("mlp", {"width": 16, "depth": 1}, 32 + 32 + 170),
 ]
 
 
