@@ -90,5 +90,6 @@ def _rescaling(watched: Sequence[dict[str, Any]]) -> Figure:
             shown["confidence"], shown["weight"], ".", ms=3, alpha=0.5, color=colour, label=label
         )
     axes.axhline(1, color=INK, linewidth=1)
+    axes.set_yscale("symlog", linthresh=1)
     axes.legend(markerscale=3)
     return figure

@@ -46,6 +46,7 @@ class Stages:
 
     def begin(self, kind: str) -> None:
         """Open the journal for a sitting of a run of this kind (`search` or `diagnosis`)."""
+        self._again = "kdsearch resume" if kind == "search" else "kdsearch diagnose"
         self._journal.mend()
         self._journal.append(
             "search",
@@ -119,7 +120,7 @@ class Stages:
         self._mark(stage, "end")
         if not searcher.complete:
             raise Interrupted(
-                f"{self._folder.name} was stopped. What is done is kept: `kdsearch resume` goes on."
+                f"{self._folder.name} was stopped. What is done is kept: `{self._again}` goes on."
             )
 
     def _mark(self, stage: str, state: str, **content: Any) -> None:

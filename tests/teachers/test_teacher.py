@@ -1,6 +1,8 @@
 """Teacher files: keyed by what decided them; damage and foreign content are noticed."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +194,22 @@ def test_the_digest_covers_the_chain(splits: Splits) -> None:
 def test_a_broken_chain_costs_a_sentence(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Teacher.model_validate(TEACHER.model_dump() | change)
+
+
+def test_builders_at_the_same_time_never_leave_half_a_file(tmp_path: Path) -> None:
+    """Four processes write one view over and over; every read finds a whole one."""
+    path, values = tmp_path / "view.arrow", np.random.default_rng(0).normal(size=(2000, 50))
+    code = (
+        "import sys, pathlib, numpy as np; from kdsearch.teachers import logits;"
+        "values = np.random.default_rng(0).normal(size=(2000, 50)); rows = np.arange(2000);"
+        "[logits.save(pathlib.Path(sys.argv[1]), values, rows, 'key') for _ in range(30)]"
+    )
+    builders = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(4)]
+    reads = 0
+    while any(builder.poll() is None for builder in builders):
+        if path.exists():
+            loaded = logits.load(path, np.arange(2000), "key")
+            reads += bool(np.array_equal(loaded, values.astype(np.float16)))
+    assert [builder.returncode for builder in builders] == [0] * 4
+    assert reads > 0
+    assert list(tmp_path.iterdir()) == [path]
