@@ -116,6 +116,8 @@ class MlflowWriter:
         if "" not in self._runs:
             tags = {"kind": event.get("kind", "search"), "status": "running", "trial_id": ""}
             self._create("", event["name"], event["time"], tags)
+        # A writer that was killed may have left the run without; those of a first sitting stay.
+        if not self._client.get_run(self._runs[""]).data.params:
             self._log_params("", {"question": event["study"]["question"], **event["environment"]})
 
     def _paper(self, event: Event) -> None:
@@ -158,8 +160,6 @@ class MlflowWriter:
 
     def _start(self, event: Event) -> None:
         name = event["id"]
-        if name in self._runs:
-            return
         tags = {
             "kind": event["kind"],
             "objective": event["family"],
@@ -169,7 +169,8 @@ class MlflowWriter:
             "trial_id": name,
             "mlflow.parentRunId": self._runs[""],
         }
-        self._create(name, f"{name} {event['family']}", event["time"], tags)
+        if name not in self._runs:
+            self._create(name, f"{name} {event['family']}", event["time"], tags)
         self._log_params(name, dict(_flat(event["experiment"])))
         if (distance := event.get("proxy_distance")) is not None:
             from mlflow.entities import Metric

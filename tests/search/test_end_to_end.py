@@ -304,7 +304,7 @@ def test_a_running_cluster_is_used_and_left_running(cluster: str, tmp_path: Path
     """Half-GPU trials run side by side; the address comes from the environment."""
     search = {"trials": 4, "scheduler": {"name": "none"}, "algorithm": {"name": "random"}}
     resources = {"cpu": 1, "gpu": 0.5}
-    recipe = STUDY["recipe"] | {"epochs": 12}
+    recipe = STUDY["recipe"] | {"epochs": 60}  # longer than one worker may start after another
     study = write(tmp_path, search=search, resources=resources, recipe=recipe)
     storage = tmp_path / "runs"
     environment = {"RAY_ADDRESS": cluster, "RAY_AUTH_MODE": "disabled"}
@@ -380,7 +380,7 @@ def test_a_diagnosis_trains_every_level_and_keeps_its_figures(
     names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
     assert names == {"diagnosis.md", *(f"{p}.png" for p in PLOTS)}
     searches = client.search_runs([experiment.experiment_id], "tags.kind = 'search'")
-    assert len(searches) == 1
+    assert len(searches) == len(store.searches(whole[0]))
 
 
 def test_students_of_views_learn_from_the_teachers_logits_of_the_same_views(tmp_path: Path) -> None:

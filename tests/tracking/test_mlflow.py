@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow
 def events(journal: Journal, name: str) -> Journal:
     """A search that has met two published rows and trained one student."""
     study = {"name": "pair", "question": "Q?"}
-    journal.append("search", study=study, name=name, digest="d", environment={"commit": "c"})
+    journal.append("search", study=study, name=name, digest="d", data="e",
+                   environment={"commit": "c"})  # fmt: skip
     for row in baselines.query("resnet32x4", "resnet8x4", method="kd")[:1]:
         journal.append("paper", row=row.model_dump(), marks=row.marks())
     for row in baselines.query("resnet32x4", "resnet8x4", method="wttm")[:1]:
@@ -90,3 +91,25 @@ def test_the_environment_decides_then_the_study_then_the_storage(
     if environment:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", environment)
     assert tracking_uri(tmp_path, own) == expected.format(tmp_path.resolve())
+
+
+def test_a_run_that_a_killed_writer_left_without_parameters_gets_them(tmp_path: Path) -> None:
+    uri, journal = tracking_uri(tmp_path), events(Journal(tmp_path / "j.jsonl"), "pair-1")
+    writer = MlflowWriter(uri)
+    writer._log_params = lambda *_: None  # type: ignore[method-assign]
+    writer.write(list(journal))
+    assert not any("recipe.learning_rate" in run.data.params for run in runs(uri))
+    MlflowWriter(uri).write(journal)
+    (trial,) = runs(uri, "tags.kind = 'trial'")
+    assert trial.data.params["recipe.learning_rate"] == "0.1"
+    (search,) = runs(uri, "tags.kind = 'search'")
+    assert search.data.params["commit"] == "c"
+
+
+def test_a_sitting_in_another_environment_changes_no_parameter(tmp_path: Path) -> None:
+    uri, journal = tracking_uri(tmp_path), events(Journal(tmp_path / "j.jsonl"), "pair-1")
+    first = next(iter(journal))
+    journal.append(**{**first, "environment": {"commit": "later"}})
+    MlflowWriter(uri).write(journal)
+    (search,) = runs(uri, "tags.kind = 'search'")
+    assert search.data.params["commit"] == "c"
