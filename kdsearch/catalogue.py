@@ -10,7 +10,8 @@ A file may also name points of its family, as a literal, each with the settings 
     load("models", "resnet8x4")             -> the module of the family, resnet
     point("models", "resnet8x4")            -> Point("resnet", {"depth": 8, "width": 4})
 
-A user's own file is a plug-in too, wherever it lies: `own("my_model.py", "build")`.
+A user's own file is a plug-in too, wherever it lies: `own("my_model.py", "build")`, and `call_own`
+holds what it returns to the contract.
 
 To add a plug-in, add a file. Nothing is registered, so nothing is overwritten: a name that two
 files claim is an error. Listing a folder imports nothing: names, summaries and settings come from
@@ -23,13 +24,15 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from kdsearch.errors import NameNotFound, NameTwice, SettingError
+
+T = TypeVar("T")
 
 _PACKAGE = Path(__file__).parent
 
@@ -150,6 +153,33 @@ def own(file: str, name: str, sha256: str = "") -> Callable[..., Any]:
     if not callable(function):
         raise SettingError(f"{file} must have a function {name!r}, but it has none.")
     return cast("Callable[..., Any]", function)
+
+
+def call_own(
+    file: str,
+    name: str,
+    sha256: str,
+    settings: Mapping[str, Any],
+    task: str,
+    kind: type[T],
+    shown: str,
+) -> T:
+    """What a function of a user's own file returns, called for a task with settings.
+
+    `task` ("build a network") and `shown`, the kind that it must return, are words for messages.
+
+    Raises:
+        SettingError: as `own`; the function fails, or returns something of another kind.
+    """
+    function = own(file, name, sha256)
+    call = f"{file}: {name}({', '.join(f'{key}={value!r}' for key, value in settings.items())})"
+    try:
+        made = function(**settings)
+    except Exception as error:  # noqa: BLE001 - whatever a user's code raises is the study's mistake
+        raise SettingError(f"{call} must {task}, but: {type(error).__name__}: {error}.") from None
+    if not isinstance(made, kind):
+        raise SettingError(f"{call} must return a {shown}, but returned {type(made).__name__}.")
+    return made
 
 
 def own_digest(file: str) -> str:

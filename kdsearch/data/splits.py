@@ -182,19 +182,8 @@ def _dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
 
 def _own(name: str, file: str, sha256: str = "", **settings: Any) -> Dataset:
     """A dataset from a user's own file, held to the contract of a built-in."""
-    function = catalogue.own(file, name, sha256)
-    try:
-        found = function(**settings)
-    except Exception as error:  # noqa: BLE001 - whatever a user's code raises is the study's mistake
-        raise SettingError(
-            f"{file}: {name}(**{settings!r}) must load a dataset, but: {type(error).__name__}:"
-            f" {error}."
-        ) from None
-    if not isinstance(found, Dataset):
-        raise SettingError(
-            f"{file}: {name} must return a kdsearch.data.Dataset, but returned"
-            f" {type(found).__name__}."
-        )
+    shown = "kdsearch.data.Dataset"
+    found = catalogue.call_own(file, name, sha256, settings, "load a dataset", Dataset, shown)
     if isinstance(found.images, Pictures):
         return found
     count = len(found.images)

@@ -5,7 +5,6 @@ classes=100, depth=8, width=4)`. What a name fixes, no size changes.
 """
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,7 +29,9 @@ def build(
             were asked for and cannot be downloaded.
     """
     if file:
-        return _own(catalogue.own(file, name, sha256), file, classes, channels, size)
+        given = {"classes": classes, "channels": channels, **size}
+        task, kind = "build a network", nn.Module
+        return catalogue.call_own(file, name, sha256, given, task, kind, "torch.nn.Module")
     function = catalogue.load(MODELS, name).build
     point = catalogue.point(MODELS, name)
     parameters = inspect.signature(function).parameters.values()
@@ -51,22 +52,6 @@ def build(
         ) from None
     except (TypeError, ValueError, RuntimeError) as error:
         raise SettingError(f"model {name!r} cannot be built with {size!r}: {error}.") from None
-    return model
-
-
-def _own(
-    function: Callable[..., Any], file: str, classes: int, channels: int, size: dict[str, Any]
-) -> nn.Module:
-    call = f"{function.__name__}(classes={classes}, channels={channels}, **{size!r})"
-    try:
-        model = function(classes=classes, channels=channels, **size)
-    except Exception as error:  # noqa: BLE001 - whatever a user's code raises is the study's mistake
-        raise SettingError(
-            f"{file}: {call} must build a network, but: {type(error).__name__}: {error}."
-        ) from None
-    if not isinstance(model, nn.Module):
-        kind = type(model).__name__
-        raise SettingError(f"{file}: {call} must return a torch.nn.Module, but returned {kind}.")
     return model
 
 

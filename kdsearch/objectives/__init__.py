@@ -93,20 +93,8 @@ def spec_problems(spec: Any, path: str) -> list[Problem]:
 
 
 def _own(file: str, name: str = "objective", sha256: str = "", **settings: Any) -> Objective:
-    function = catalogue.own(file, name, sha256)
-    try:
-        found = function(**settings)
-    except Exception as error:  # noqa: BLE001 - whatever a user's code raises is the study's mistake
-        raise SettingError(
-            f"{file}: {name}({_told(settings)}) must build an objective, but:"
-            f" {type(error).__name__}: {error}."
-        ) from None
-    if not isinstance(found, Objective):
-        raise SettingError(
-            f"{file}: {name}({_told(settings)}) must return a kdsearch.objectives.Objective, its"
-            f" five parts, but returned {type(found).__name__}."
-        )
-    return found
+    shown = "kdsearch.objectives.Objective, its five parts"
+    return catalogue.call_own(file, name, sha256, settings, "build an objective", Objective, shown)
 
 
 def _told(settings: Mapping[str, Any]) -> str:
