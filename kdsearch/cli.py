@@ -182,6 +182,19 @@ def report(search: str | None, output: Path, storage: Path) -> None:
 @cli.command()
 @_SEARCH
 @_STORAGE
+def rungs(search: str | None, storage: Path) -> None:
+    """Show whether the rungs of SEARCH, or of the latest one, were fair; replay others for free."""
+    from kdsearch import commands
+
+    console = _console()
+    tables, sentences = commands.rungs(commands.record(search, storage))
+    for shown in [*tables, *sentences]:
+        console.print(shown, markup=False, highlight=False)
+
+
+@cli.command()
+@_SEARCH
+@_STORAGE
 def sync(search: str | None, storage: Path) -> None:
     """Write the journal of SEARCH, or of the latest one, to MLflow; doubles nothing."""
     from kdsearch import commands

@@ -26,6 +26,7 @@ from kdsearch.reporting.leaderboard import (
     paper_cells,
 )
 from kdsearch.reporting.leaderboard import leaderboard as rows_of
+from kdsearch.reporting.rungs import REPLAY_HEADINGS, REPLAY_NOTE, RUNG_HEADINGS, Curves
 from kdsearch.search import storage as store
 from kdsearch.tracking import Journal, Record
 from kdsearch.tracking import mlflow as tracking
@@ -242,6 +243,30 @@ def published(of: Record) -> Table | None:
     for cell in paper_cells(of):
         table.add_row(*cell)
     return table
+
+
+def rungs(of: Record) -> tuple[list[Table], list[str]]:
+    """How fair a search's rungs were, and what others would have done: tables, and sentences.
+
+    Raises:
+        SearchError: no student of the search has finished.
+    """
+    curves = Curves(of)
+    if not curves.finished:
+        name = of.header.get("name", "this search")
+        raise SearchError(
+            f"rungs are judged by students that finished, but {name} has none. Go on with"
+            " `kdsearch resume`, or give the search more trials."
+        )
+    tables = []
+    if met := curves.rungs():
+        tables.append(Table(*RUNG_HEADINGS, title="The rungs of the search"))
+        for rung in met:
+            tables[0].add_row(*rung.cells())
+    tables.append(Table(*REPLAY_HEADINGS, title="Other rungs on the same curves"))
+    for replay in curves.replays():
+        tables[-1].add_row(*replay.cells())
+    return tables, [*curves.sentences(), REPLAY_NOTE]
 
 
 def conclusion(of: Record) -> list[str]:

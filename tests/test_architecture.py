@@ -16,10 +16,11 @@ import kdsearch
 PACKAGE = Path(kdsearch.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-SHARED = {"errors", "catalogue", "values", "files"}
+SHARED = {"errors", "catalogue", "values", "files", "halving"}
 ROOMS = {
     "errors": set(),
     "files": set(),
+    "halving": set(),
     "catalogue": {"errors"},
     "values": {"errors"},
     "objectives": SHARED,

@@ -13,6 +13,7 @@ from kdsearch.reporting.leaderboard import (
     protocol,
     settings_of,
 )
+from kdsearch.reporting.rungs import REPLAY_HEADINGS, REPLAY_NOTE, RUNG_HEADINGS, Curves
 from kdsearch.tracking import Record, TrialRecord
 
 _STYLE = """
@@ -45,6 +46,7 @@ def report(record: Record) -> str:
         ),
         _published(record),
         _section("Account", "".join(f"<p>{escape(line)}</p>" for line in account(record).lines())),
+        _rungs(record),
         _section("Trials of the search", _trials(record)),
         _section("How to reproduce", _reproduce(record)),
     ]
@@ -100,6 +102,17 @@ def _published(record: Record) -> str:
         return ""
     note = "Figures of papers, under their own protocols: beside ours, not ranked with them."
     return _section("Published", _table(PAPER_HEADINGS, paper_cells(record)), note)
+
+
+def _rungs(record: Record) -> str:
+    curves = Curves(record)
+    if not (rungs := curves.rungs()):
+        return ""
+    met = _table(RUNG_HEADINGS, [rung.cells() for rung in rungs])
+    others = _table(REPLAY_HEADINGS, [replay.cells() for replay in curves.replays()])
+    return _section("Were the rungs fair?", met, " ".join(curves.sentences())) + _section(
+        "What other rungs would have done", others, REPLAY_NOTE
+    )
 
 
 def _trial(trial: TrialRecord) -> tuple[str, ...]:

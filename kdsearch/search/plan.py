@@ -3,6 +3,7 @@
 from kdsearch import data
 from kdsearch.errors import DataError, Problem, SettingError, StudyError
 from kdsearch.search.plugins import sampler_for, scheduler_for
+from kdsearch.search.schedulers.asha import Halving
 from kdsearch.search.study import Study
 
 
@@ -13,14 +14,14 @@ def plan(study: Study) -> list[str]:
         StudyError: the data are not there, or the algorithm or scheduler cannot be set up.
     """
     space = study.parsed_space
-    problems = []
+    problems, built = [], {}
     try:
         data.find(study.data.name, study.data.settings)
     except (SettingError, DataError) as error:
         problems.append(Problem("data", str(error)))
     for path, build in {"algorithm": sampler_for, "scheduler": scheduler_for}.items():
         try:
-            build(study)
+            built[path] = build(study)
         except SettingError as error:
             problems.append(Problem(f"search.{path}", str(error)))
     if problems:
@@ -43,12 +44,26 @@ def plan(study: Study) -> list[str]:
         "",
         f"search: {search.trials} trials of {epochs} epochs, algorithm {search.algorithm.name},"
         f" scheduler {search.scheduler.name}, seed {search.seed}",
+        *_rungs(built["scheduler"], study),
         f"first trials: {', '.join(published)} at their published settings",
         *(["then ptloss with coefficients chosen by the proxy teacher"] if chosen else []),
         f"finals: at most {rows} rows x {final.seeds} seeds",
         f"at most {search.trials * epochs + rows * final.seeds * epochs} student-epochs"
         f" and {sum(link.epochs for link in study.teacher.chain)} teacher-epochs",
         f"each trial takes {resources.cpu:g} CPU and {resources.gpu:g} GPU",
+    ]
+
+
+def _rungs(scheduler: object, study: Study) -> list[str]:
+    """When a halving scheduler compares students, in the light of the learning rate's course."""
+    if not isinstance(scheduler, Halving):
+        return []
+    epochs = ", ".join(map(str, scheduler.rungs))
+    drop = study.recipe.first_drop
+    note = f"; the learning rate first drops after {drop}" if drop else ""
+    return [
+        f"rungs after epochs {epochs}: the best 1/{scheduler.factor:g} of the students so far go"
+        f" on{note}"
     ]
 
 

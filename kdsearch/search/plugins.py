@@ -28,7 +28,7 @@ def sampler_for(study: Study) -> BaseSampler:
 def scheduler_for(study: Study) -> TrialScheduler:
     """A fresh scheduler of the study. Errors as `sampler_for`."""
     scheduler: TrialScheduler = _build(
-        SCHEDULERS, study.search.scheduler, metric=METRIC, epochs=study.recipe.epochs
+        SCHEDULERS, study.search.scheduler, metric=METRIC, recipe=study.recipe
     )
     return scheduler
 

@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from kdsearch.search.searcher import METRIC
-from kdsearch.tracking import Event, Record
+from kdsearch.tracking import Event, Record, TrialRecord
 
 
 @dataclass(eq=False)
@@ -25,17 +25,22 @@ def replay(scheduler: TrialScheduler, events: Iterable[Event]) -> None:
     Trials that go on show themselves: they repeat their epochs before they train.
     """
     events = list(events)
-    shown = {
-        trial.id: _Shown(trial.id)
-        for trial in Record.of(events).of_kind("trial")
-        if trial.status != "running"
-    }
+    ended = {t.id: t for t in Record.of(events).of_kind("trial") if t.status != "running"}
+    shown = {name: _Shown(name) for name in ended}
     for event in events:
-        trial = shown.get(event.get("id", ""))
-        if trial is None:
+        name = event.get("id", "")
+        if name not in ended:
             continue
         if event["event"] == "trial":
-            scheduler.on_trial_add(None, trial)
+            scheduler.on_trial_add(None, shown[name])
         elif event["event"] == "epoch":
             result = {"training_iteration": event["epoch"], METRIC: event["accuracy"]}
-            scheduler.on_trial_result(None, trial, result)
+            # Of a trial that is done, Tune shows the last result as its completion.
+            done = _done(ended[name], event)
+            show = scheduler.on_trial_complete if done else scheduler.on_trial_result
+            show(None, shown[name], result)
+
+
+def _done(trial: TrialRecord, epoch: Event) -> bool:
+    by_itself = trial.status == "finished" or epoch.get("train_loss", 0.0) is None
+    return by_itself and epoch is trial.epochs[-1]

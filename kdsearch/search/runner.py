@@ -24,6 +24,7 @@ from kdsearch.search.plugins import sampler_for, scheduler_for
 from kdsearch.search.principled import Principled, Ranked
 from kdsearch.search.proposals import Proposals
 from kdsearch.search.rungs import replay
+from kdsearch.search.schedulers.asha import Halving
 from kdsearch.search.stages import Stages
 from kdsearch.search.study import Study
 from kdsearch.search.teaching import Say, Teaching
@@ -80,6 +81,9 @@ class Run:
         origins = {len(published): "principled"} if chosen else {}
         jobs = SearchJobs(self.study, proposals, trials, principled.score, origins)
         scheduler = scheduler_for(self.study)
+        if isinstance(scheduler, Halving) and "rungs" not in record.facts:
+            rungs = {"epochs": scheduler.rungs, "factor": scheduler.factor}
+            self.journal.append("fact", name="rungs", value=rungs)
         jobs.replay(self.journal, record.trials)
         replay(scheduler, self.journal)
         ended = sum(trial.status != "running" for trial in record.of_kind("trial"))

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from kdsearch.values import Value
 
+_DROPS = (0.625, 0.75, 0.875)  # of the epochs, after which `step` lowers the learning rate
+
 
 class Recipe(Value):
     """Optimiser, schedule and batch size; defaults are the CIFAR-100 recipe of CRD (1910.10699).
@@ -55,11 +57,24 @@ class Recipe(Value):
         done = (epoch - 1) / self.epochs
         match self.schedule:
             case "step":
-                return self.learning_rate * 0.1 ** sum(done >= at for at in (0.625, 0.75, 0.875))
+                return self.learning_rate * 0.1 ** sum(done >= at for at in _DROPS)
             case "cosine":
                 return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
             case "constant":
                 return self.learning_rate
+
+    @property
+    def first_drop(self) -> int | None:
+        """The last epoch before `step` lowers the learning rate; None for other schedules."""
+        return math.ceil(_DROPS[0] * self.epochs) if self.schedule == "step" else None
+
+    @property
+    def settled(self) -> int | None:
+        """The epoch after which students have settled at the first lower rate, 155 of 240.
+
+        A 48th of all epochs after the drop. None where there is no drop.
+        """
+        return self.first_drop and self.first_drop + max(1, round(self.epochs / 48))
 
     def forward(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """The logits of a network, run in this precision and memory format."""

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kdsearch.reporting.rungs import Curves
 from kdsearch.search import storage as store
 from kdsearch.tracking import Journal, Record
 
@@ -140,6 +141,21 @@ def test_the_leaderboard_is_ranked_and_counts_epochs(whole: tuple[Path, str]) ->
     for row in rows:
         if row is not reference:
             assert row["difference"] == pytest.approx(row["mean"] - reference["mean"])
+
+
+def test_replaying_its_own_rungs_is_what_the_search_did(whole: tuple[Path, str]) -> None:
+    record = store.record_of(store.named(whole[0]))
+    curves = Curves(record)
+    assert [rung.epoch for rung in curves.rungs()] == [1, 2]
+    trials = [t for t in record.of_kind("trial") if t.status != "failed"]
+    own = curves.replays()[0]
+    assert (own.kept, own.lost, own.unknown) == (len(curves.finished), 0.0, 0)
+    failed = sum(len(t.epochs) for t in record.of_kind("trial") if t.status == "failed")
+    assert own.epochs - failed == sum(len(trial.epochs) for trial in trials)
+    assert sum(rung.stopped for rung in curves.rungs()) == sum(t.status == "pruned" for t in trials)
+    done = kdsearch("rungs", "--storage", whole[0])
+    assert "Other rungs on the same curves" in done.stdout
+    assert "nobody knows" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,15 @@ from kdsearch.search.mistakes import SCHEDULERS
 from kdsearch.search.plugins import scheduler_for
 from kdsearch.search.rungs import replay
 from kdsearch.search.study import Study
+from kdsearch.training import Recipe
 
 NAMES = catalogue.names(SCHEDULERS)
 GRACEFUL = [n for n in NAMES if "grace_period=" in catalogue.describe(SCHEDULERS, n).settings]
 
 
 def build(name, epochs=27, **settings):
-    return catalogue.load(SCHEDULERS, name).build(metric="accuracy", epochs=epochs, **settings)
+    recipe = Recipe(epochs=epochs, schedule="cosine")
+    return catalogue.load(SCHEDULERS, name).build(metric="accuracy", recipe=recipe, **settings)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,17 +49,15 @@ def test_asha_must_reduce(factor):
 @pytest.mark.parametrize(
     ("epochs", "grace", "factor", "rungs"),
     [
-        (27, 3, 3, [9, 3]),
-        (27, 1, 3, [9, 3, 1]),
-        (28, 3, 3, [27, 9, 3]),
-        (240, 30, 2, [120, 60, 30]),
+        (27, 3, 3, (3, 9)),
+        (27, 1, 3, (1, 3, 9)),
+        (28, 3, 3, (3, 9, 27)),
+        (240, 30, 2, (30, 60, 120)),
     ],
 )
 def test_the_rungs_of_asha(epochs, grace, factor, rungs):
     scheduler = build("asha", epochs, grace_period=grace, reduction_factor=factor)
-    # Ray shows its rungs nowhere else; at the last epoch, which it may list, all stop anyway.
-    (bracket,) = scheduler._brackets
-    assert [rung for rung, _ in bracket._rungs if rung < epochs] == rungs
+    assert scheduler.rungs == rungs
 
 
 def test_an_impossible_setting_of_a_study_is_one_sentence(content):
@@ -110,8 +110,12 @@ def test_a_replayed_scheduler_decides_as_the_first_one_would(name):
 def test_replayed_rungs_hold_the_ended_students_and_no_other():
     scheduler = build("asha", epochs=9, grace_period=1, reduction_factor=3)
     replay(scheduler, journal({"t0": [0.1, 0.2, 0.3, 0.4], "t1": [0.2], "t2": [0.9, 0.9]}))
-    (bracket,) = scheduler._brackets
-    assert {rung: dict(held) for rung, held in bracket._rungs if rung < 9} == {
-        3: {"t0": 0.3},
-        1: {"t0": 0.1, "t1": 0.2},
-    }
+    assert scheduler.met == {1: {"t0": 0.1, "t1": 0.2}, 3: {"t0": 0.3}}
+
+
+def test_a_student_whose_loss_is_not_finite_sets_no_standard_for_others():
+    failed = {"event": "epoch", "id": "t0", "epoch": 1, "accuracy": 0.0, "train_loss": None}
+    started, *_, ended = journal({"t0": [0.0], "still running": []})
+    scheduler = build("asha", epochs=9, grace_period=1, reduction_factor=3)
+    replay(scheduler, [started, failed, ended | {"status": "failed"}])
+    assert scheduler.met == {1: {}, 3: {}}

@@ -2,6 +2,8 @@
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from kdsearch.training import Recipe
 
-def build(metric: str, epochs: int) -> TrialScheduler:
+
+def build(metric: str, recipe: Recipe) -> TrialScheduler:
     return FIFOScheduler()
