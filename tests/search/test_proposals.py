@@ -6,8 +6,10 @@ The space has a choice, dimensions that exist in one option only, and one that a
 from statistics import mean
 
 import pytest
+from optuna.trial import TrialState
 
 from kdsearch import catalogue
+from kdsearch.search.algorithms.tpe import _Window
 from kdsearch.search.proposals import Proposals
 from kdsearch.spaces import Space
 
@@ -159,3 +161,26 @@ def test_tpe_finds_better_points_than_random_search():
 
     differences = [best("tpe", seed) - best("random", seed) for seed in range(20)]
     assert mean(differences) > 0.02
+
+
+def test_tpe_models_the_best_and_the_latest():
+    """Beyond its history the model is of a bounded window, before it of all: that is plain TPE."""
+    plain, windowed, narrow = (proposals("tpe", history=h) for h in (10**6, 300, 60))
+    asked = [[p.point for p in run(given, 80)] for given in (plain, windowed, narrow)]
+    assert asked[0] == asked[1]
+    assert asked[1][:60] == asked[2][:60]
+    assert asked[1][62:] != asked[2][62:]
+    study = narrow._study
+    window = _Window(study, 60)
+    finished = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    best = sorted(finished, key=lambda trial: -trial.value)[:25]
+    numbers = [trial.number for trial in window.trials]
+    assert {trial.number for trial in best} <= set(numbers)
+    assert set(range(45, 80)) <= set(numbers)
+    assert len(numbers) <= 60
+    assert numbers == sorted(numbers)
+
+
+def test_tpe_asks_for_a_history_that_holds_good_and_bad():
+    with pytest.raises(ValueError, match="history >= 50 must hold, but got 49"):
+        proposals("tpe", history=49)
