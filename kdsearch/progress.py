@@ -15,6 +15,7 @@ from rich.text import Text
 from kdsearch.tracking import Event, Record
 
 _PLAIN_EVERY = 5.0  # seconds between two plain lines
+_LIVE_EVERY = 0.125  # seconds between two looks of a terminal
 _KINDS = {"teacher": "teacher", "search": "trial", "finals": "final", "levels": "level"}
 """The kind of training that each stage consists of."""
 
@@ -29,7 +30,7 @@ class Display:
         self._lock = threading.Lock()
         self._stage, self._total, self._begun = "", 0, time.monotonic()
         self._done_at_begin = 0
-        self._printed = 0.0
+        self._shown = 0.0
         self._live: Live | None = None
         title, text = (
             TextColumn(column) for column in ("[bold]{task.description:8}", "{task.fields[text]}")
@@ -57,12 +58,12 @@ class Display:
             self._record.add(event)
             if event["event"] == "stage":
                 self._turn(event)
-            elif self._stage:
-                self._show(final=False)
+            elif self._stage and self._due():
+                self._show()
 
     def _turn(self, event: Event) -> None:
         if event["state"] == "end":
-            self._show(final=True)
+            self._show()
             self._stage = ""
             return
         self._stage, self._begun = event["name"], time.monotonic()
@@ -86,16 +87,20 @@ class Display:
                 counts[trial.status] = counts.get(trial.status, 0) + 1
         return counts
 
-    def _show(self, final: bool) -> None:
+    def _due(self) -> bool:
+        """Counting takes time with every trial that there is: not for each of their epochs."""
+        every = _LIVE_EVERY if self._live else _PLAIN_EVERY
+        return time.monotonic() - self._shown > every
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
         if self._stage == "teacher":
             done, text = self._teacher()
         else:
             done, text = self._students()
         if self._task is not None:
             self._bar.update(self._task, completed=done, text=text)
-        due = time.monotonic() - self._printed > _PLAIN_EVERY
-        if self._live is None and (final or due):
-            self._printed = time.monotonic()
+        if self._live is None:
             self._console.print(Text(f"{self._stage}: {done}/{self._total} {text}"))
 
     def _teacher(self) -> tuple[int, str]:

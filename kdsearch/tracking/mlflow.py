@@ -10,6 +10,7 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from kdsearch.tracking.journal import Event, Journal
 
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _JUDGED = {"teacher": "val", "trial": "val", "level": "val", "final": "test"}
-_BATCH = 1000  # MLflow's limit of metrics per call
 _EVERY = 1.0  # seconds between two looks at the journal
 
 
@@ -25,6 +25,15 @@ def tracking_uri(storage: Path, own: str | None = None) -> str:
     """MLFLOW_TRACKING_URI, else the study's own, else a SQLite file in the storage folder."""
     local = f"sqlite:///{(storage / 'mlflow.db').resolve()}"
     return os.environ.get("MLFLOW_TRACKING_URI") or own or local
+
+
+@dataclass
+class _Noted:
+    """What is still to be written of one run."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    metrics: list[Any] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 class MlflowWriter:
@@ -54,7 +63,7 @@ class MlflowWriter:
 
     def write(self, events: Iterable[Event]) -> None:
         """Bring MLflow up to these events, which continue those of earlier calls."""
-        metrics: dict[str, list[Any]] = defaultdict(list)
+        noted: dict[str, _Noted] = defaultdict(_Noted)
         ends: list[Event] = []
         for event in events:
             match event["event"]:
@@ -64,23 +73,30 @@ class MlflowWriter:
                     self._paper(event)
                 case "trial":
                     self._kinds[event["id"]] = event["kind"]
-                    self._start(event)
+                    self._start(event, noted[event["id"]])
                 case "epoch":
-                    metrics[event["id"]] += _metrics(event, self._kinds[event["id"]])
+                    noted[event["id"]].metrics += _metrics(event, self._kinds[event["id"]])
                 case "end":
                     ends.append(event)
+                    told = {key: event.get(key) for key in ("status", "reason")}
+                    noted[event["id"]].tags |= {key: value for key, value in told.items() if value}
                 case "finished":
                     ends.append({**event, "id": "", "status": "finished"})
-        for name, values in metrics.items():
-            for at in range(0, len(values), _BATCH):
-                self._client.log_batch(self._runs[name], metrics=values[at : at + _BATCH])
+                    noted[""].tags["status"] = "finished"
+        for name, each in noted.items():
+            self._log(self._runs[name], each)
         for event in ends:
-            run = self._runs[event["id"]]
-            self._client.set_tag(run, "status", event["status"])
-            if event.get("reason"):
-                self._client.set_tag(run, "reason", event["reason"])
             end_time = int(event["time"] * 1000)
-            self._client.set_terminated(run, _STATUS[event["status"]], end_time)
+            run, status = self._runs[event["id"]], _STATUS[event["status"]]
+            self._client.set_terminated(run, status, end_time)
+
+    def _log(self, run: str, noted: "_Noted") -> None:
+        """All that came for one run, in one call; MLflow splits what is too much for one."""
+        from mlflow.entities import Param, RunTag
+
+        tags = [RunTag(key, value) for key, value in noted.tags.items()]
+        params = [Param(key, str(value)[:6000]) for key, value in noted.params.items()]
+        self._client.log_batch(run, noted.metrics, params, tags)
 
     def attach(self, *files: Path) -> None:
         """Add files to the parent run."""
@@ -118,7 +134,8 @@ class MlflowWriter:
             self._create("", event["name"], event["time"], tags)
         # A writer that was killed may have left the run without; those of a first sitting stay.
         if not self._client.get_run(self._runs[""]).data.params:
-            self._log_params("", {"question": event["study"]["question"], **event["environment"]})
+            facts = {"question": event["study"]["question"], **event["environment"]}
+            self._log(self._runs[""], _Noted(params=facts))
 
     def _paper(self, event: Event) -> None:
         """A published row, once per experiment, however many searches meet it."""
@@ -151,14 +168,12 @@ class MlflowWriter:
             tags=tags,
         )
         params = {key: value for key, value in row.items() if value not in ("", None)}
-        self._runs[name] = run.info.run_id
-        self._log_params(name, params)
         accuracy = Metric("test_accuracy", row["top1"] / 100, time, row["epochs"] or 0)
-        self._client.log_batch(run.info.run_id, metrics=[accuracy])
+        self._log(run.info.run_id, _Noted(params=params, metrics=[accuracy]))
         self._client.set_terminated(run.info.run_id, "FINISHED", time)
         self._papers.add(name)
 
-    def _start(self, event: Event) -> None:
+    def _start(self, event: Event, noted: "_Noted") -> None:
         name = event["id"]
         tags = {
             "kind": event["kind"],
@@ -171,12 +186,12 @@ class MlflowWriter:
         }
         if name not in self._runs:
             self._create(name, f"{name} {event['family']}", event["time"], tags)
-        self._log_params(name, dict(_flat(event["experiment"])))
+        noted.params |= _flat(event["experiment"])
         if (distance := event.get("proxy_distance")) is not None:
             from mlflow.entities import Metric
 
             score = Metric("proxy_distance", distance, int(event["time"] * 1000), 0)
-            self._client.log_batch(self._runs[name], metrics=[score])
+            noted.metrics.append(score)
 
     def _create(self, name: str, title: str, time: float, tags: dict[str, str]) -> None:
         header = self._header
@@ -191,12 +206,6 @@ class MlflowWriter:
             self._experiment, start_time=int(time * 1000), run_name=title, tags=common | tags
         )
         self._runs[name] = run.info.run_id
-
-    def _log_params(self, name: str, values: dict[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        params = [Param(key, str(value)[:6000]) for key, value in values.items()]
-        self._client.log_batch(self._runs[name], params=params)
 
 
 class MlflowFollower:

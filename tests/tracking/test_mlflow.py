@@ -96,7 +96,7 @@ def test_the_environment_decides_then_the_study_then_the_storage(
 def test_a_run_that_a_killed_writer_left_without_parameters_gets_them(tmp_path: Path) -> None:
     uri, journal = tracking_uri(tmp_path), events(Journal(tmp_path / "j.jsonl"), "pair-1")
     writer = MlflowWriter(uri)
-    writer._log_params = lambda *_: None  # type: ignore[method-assign]
+    writer._log = lambda *_: None  # type: ignore[method-assign]
     writer.write(list(journal))
     assert not any("recipe.learning_rate" in run.data.params for run in runs(uri))
     MlflowWriter(uri).write(journal)
