@@ -9,7 +9,7 @@ is cut, augmented and normalised when it is asked for.
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -77,15 +77,18 @@ def part(splits: Splits, rows: npt.NDArray[np.int64], device: torch.device | str
     mean, std = (torch.from_numpy(value) for value in splits.normalisation)
     if splits.images.ndim == 4:
         mean, std = mean[:, None, None], std[:, None, None]
-    with warnings.catch_warnings():
-        # Arrays in shared memory are read-only, and nothing here writes to them.
-        warnings.filterwarnings("ignore", message=".*not writable.*")
-        pixels = torch.from_numpy(splits.images)
     return Part(
-        pixels=pixels.to(device),
+        pixels=shared(splits.images).to(device),
         rows=torch.from_numpy(np.ascontiguousarray(rows)).to(device),
         labels=torch.from_numpy(splits.labels[rows]).to(device),
         mean=mean.to(device),
         std=std.to(device),
         views=splits.views,
     )
+
+
+def shared(array: npt.NDArray[Any]) -> Tensor:
+    """A tensor on an array's own memory, which may be read-only: nobody may write to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable.*")
+        return torch.from_numpy(array)

@@ -133,6 +133,8 @@ def load(
     if noise is not None:
         labels = labels.copy()
         labels[rows] = Noise.model_validate(noise).on(labels[rows], classes)
+    if not images.flags.c_contiguous:
+        images = images.copy()  # with gaps, every process of a node would hold its own
     splits = Splits(
         images=images,
         labels=labels,

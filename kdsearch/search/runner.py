@@ -73,7 +73,7 @@ class Run:
     def _search(self, stages: Stages) -> None:
         record = Record.of(self.journal)
         space = self.study.parsed_space
-        principled = Principled(self.study, self._splits, stages.lesson.plain)
+        principled = Principled(self.study, self._splits, stages.plain)
         published = list(self.study.published())
         chosen = self._principled_first(principled, record)
         proposals = Proposals(space, sampler_for(self.study), [*published, *chosen])

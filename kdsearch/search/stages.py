@@ -66,14 +66,14 @@ class Stages:
     def teach(self, say: Say) -> Lesson:
         """Train the teacher or find it; returns what every student is given."""
         self._mark("teacher", "begin")
-        plain = np.ascontiguousarray(self.teaching.signals(say))
+        self.plain = np.ascontiguousarray(self.teaching.signals(say))
         views: list[Any] = []
         if self._study.signals == "stored":
             needed = self._splits.views.needed(self._study.recipe.epochs)
             views = [ray.put(view) for view in self.teaching.views(needed, say)]
         self.lesson = Lesson(
-            self._splits,
-            plain,
+            self.teaching.shared,
+            ray.put(self.plain),
             self.teaching.similarity(),
             tuple(views),
             self._study.teacher,

@@ -10,7 +10,7 @@ need no shared disk.
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,19 +44,23 @@ class Teaching:
         resources: Resources,
         journal: Journal,
         name: str = "teacher",
+        shared: Any = None,
     ) -> None:
-        """`name` is the teacher's in the journal; its own teacher's is `<name>'s teacher`."""
+        """`name` is the teacher's in the journal; its own teacher's is `<name>'s teacher`.
+
+        `shared` is a reference to the data, where it lies in the object store already.
+        """
         self._teacher, self._data, self._journal, self._name = taught, data, journal, name
+        self.shared = ray.put(data) if shared is None else shared
         above = taught.teacher
         self._above = above and Teaching(
-            above, data, storage, resources, journal, f"{name}'s teacher"
+            above, data, storage, resources, journal, f"{name}'s teacher", self.shared
         )
         self._digest = taught.digest(data)
         self._weights_file = storage / "teachers" / f"{self._digest}.pt"
         self._key = logits.key(self._digest, data.digest, data.views)
         self._signals = storage / "signals" / self._key
         self._options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu, "max_retries": 2}
-        self._shared = ray.put(data)
         self._weights = b""
 
     def signals(self, say: Say) -> logits.Logits:
@@ -185,7 +189,7 @@ class Teaching:
             experiment=self._teacher.model_dump(mode="json", exclude={"teacher"}),
         )
         task = ray.remote(_train).options(**self._options)
-        for reference in task.remote(self._teacher, self._shared, above):
+        for reference in task.remote(self._teacher, self.shared, above):
             came = ray.get(reference)
             if isinstance(came, bytes):
                 self._weights = came
@@ -200,7 +204,7 @@ class Teaching:
         if not views:
             return
         task = ray.remote(_run).options(**self._options)
-        for reference in task.remote(self._teacher, self._shared, self._weights, rows, views):
+        for reference in task.remote(self._teacher, self.shared, self._weights, rows, views):
             yield ray.get(reference)
 
 

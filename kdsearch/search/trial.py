@@ -6,55 +6,61 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import ray
 import torch
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
 from kdsearch.data import Splits
+from kdsearch.data.part import shared
 from kdsearch.teachers import Teacher, teacher
-from kdsearch.teachers.logits import Logits, Rows
 from kdsearch.training import EpochResult, Experiment, Training, part
-from kdsearch.training.signals import Online, Signals, Stored
+from kdsearch.training.signals import Online, Rows, Signals, Stored, Whole
 
 CHECKPOINT_EVERY = 30.0
 """Seconds between checkpoints of a running student; a shorter training writes none."""
 
 
 class Lesson(NamedTuple):
-    """What every student of a study is given.
+    """What every student of a study is given: small, for what is large lies in the object store.
 
-    plain: the teacher's logits of `splits.fitted`, as it is. similarity: of its classes, (classes,
-    classes), where its last layer tells it. views: references to its logits of each view, by
-    number. teacher, weights: of one that runs online; else the weights are empty.
+    data: reference to the splits. plain: to the teacher's logits of `splits.fitted`, as it is.
+    similarity: of its classes, (classes, classes), where its last layer tells it. views: references
+    to its logits of each view, by number. teacher, weights: of one that runs online; else the
+    weights are empty.
     """
 
-    splits: Splits
-    plain: Logits
+    data: Any
+    plain: Any
     similarity: torch.Tensor | None
     views: tuple[Any, ...]
     teacher: Teacher
     weights: bytes
 
-    def logits(self, rows: Rows, device: str = "cpu") -> torch.Tensor:
+    @property
+    def splits(self) -> Splits:
+        """The data, whose arrays are the object store's own memory."""
+        splits: Splits = ray.get(self.data)
+        return splits
+
+    def logits(self, rows: npt.NDArray[np.int64], device: str = "cpu") -> torch.Tensor:
         """The teacher's logits of some of the fitted rows, as they are, on a device."""
-        return self._of(self.plain, rows, device)
+        return self._of(self.plain, rows, device)[:]
 
-    def signals(self, rows: Rows, epochs: int, device: str) -> torch.Tensor | Signals:
-        """What a training on these rows listens to."""
+    def signals(self, rows: npt.NDArray[np.int64], epochs: int, device: str) -> Signals:
+        """What a training on these rows listens to; on a CPU, no table is copied."""
+        splits = self.splits
         if self.weights:
-            network = teacher.unpack(self.weights, self.teacher, self.splits).to(device)
+            network = teacher.unpack(self.weights, self.teacher, splits).to(device)
             return Online(network, self.teacher.recipe)
-        if self.splits.views.identity:
-            return self.logits(rows, device)
-        return Stored(
-            lambda view: self._of(ray.get(self.views[view]), rows, device),
-            self.splits.views,
-            epochs,
-        )
+        if splits.views.identity:
+            return Whole(self._of(self.plain, rows, device))
+        return Stored(lambda view: self._of(self.views[view], rows, device), splits.views, epochs)
 
-    def _of(self, table: Logits, rows: Rows, device: str) -> torch.Tensor:
-        return torch.from_numpy(table[self.splits.fitted.searchsorted(rows)]).to(device)
+    def _of(self, table: Any, rows: npt.NDArray[np.int64], device: str) -> Rows:
+        places = torch.from_numpy(self.splits.fitted.searchsorted(rows))
+        return Rows(shared(ray.get(table)).to(device), places.to(device))
 
 
 class StudentTrial(tune.Trainable):  # type: ignore[misc]
@@ -69,9 +75,9 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         """Move the data to the device once per actor, then begin the first student."""
         torch.set_num_threads(threads)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._lesson = lesson
-        rows = np.arange(len(lesson.splits.labels))
-        self._whole = part(lesson.splits, rows, self._device)
+        self._lesson, self._splits = lesson, lesson.splits
+        rows = np.arange(len(self._splits.labels))
+        self._whole = part(self._splits, rows, self._device)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -80,7 +86,7 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        splits = self._lesson.splits
+        splits = self._splits
         final = config["kind"] == "final"
         rows = splits.fitted if final else splits.train
         judged = splits.test if final else splits.validation

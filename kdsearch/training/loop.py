@@ -74,8 +74,9 @@ class Training(Iterator[EpochResult]):
         self.signals = Whole(teacher) if isinstance(teacher, Tensor) else teacher
         self.objective = experiment.loss
         if self.objective.needs_similarity:
-            if similarity is None and isinstance(teacher, Tensor):
-                similarity = cosine(class_means(teacher, learn.labels, classes))
+            if similarity is None and isinstance(self.signals, Whole):
+                logits = self.signals.logits[:]
+                similarity = cosine(class_means(logits, learn.labels, classes))
             if similarity is not None:
                 self.objective = self.objective.informed(similarity)
         recipe, network, device = experiment.recipe, experiment.model, learn.device

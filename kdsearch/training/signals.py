@@ -1,6 +1,6 @@
 """Teacher signals as a training meets them: the logits of a batch in the view that it sees.
 
-Whole(logits)                the images themselves, every epoch the same
+Whole(table)                 the images themselves, every epoch the same
 Stored(fetch, views)         one table per view, the next one read ahead
 Online(teacher)              the teacher runs on the student's own batch
 """
@@ -24,10 +24,23 @@ class Signals(Protocol):
         """Logits (n, C) at positions (n,) of the learning part, whose images are given."""
 
 
+class Rows:
+    """Some rows, int64 (N,), of logits (M, C) that others may share: indexed as those (N, C).
+
+    Only what is asked for is copied, so a table in shared memory stays there.
+    """
+
+    def __init__(self, logits: Tensor, rows: Tensor) -> None:
+        self._logits, self._rows = logits, rows
+
+    def __getitem__(self, at: Tensor | slice) -> Tensor:
+        return self._logits[self._rows[at]]
+
+
 class Whole:
     """Logits (N, C) that hold in every epoch."""
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor | Rows) -> None:
         self.logits = logits
 
     def __call__(self, epoch: int, at: Tensor, images: Tensor) -> Tensor:
@@ -40,12 +53,12 @@ class Stored:
     waited: seconds for which training stood still for a table.
     """
 
-    def __init__(self, fetch: Callable[[int], Tensor], views: Views, epochs: int) -> None:
+    def __init__(self, fetch: Callable[[int], Tensor | Rows], views: Views, epochs: int) -> None:
         """`fetch` gives the table of a view, on the training's device."""
         self._fetch, self._views, self._epochs = fetch, views, epochs
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="signals")
-        self._ahead: tuple[int, Future[Tensor]] | None = None
-        self._held: tuple[int, Tensor] | None = None
+        self._ahead: tuple[int, Future[Tensor | Rows]] | None = None
+        self._held: tuple[int, Tensor | Rows] | None = None
         self.waited = 0.0
 
     def __call__(self, epoch: int, at: Tensor, images: Tensor) -> Tensor:
