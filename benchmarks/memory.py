@@ -1,6 +1,6 @@
 """What a further trial costs in memory: its own network and buffers, or another copy of the data?
 
-    python benchmarks/memory.py [--images 50000] [--classes 1000] [--trials 8]
+    python benchmarks/memory.py [--images 50000] [--classes 2000] [--trials 8]
 
 Runs three whole searches through kdsearch, finals included, on random images in a user's own
 file, with stored signals of two views: one trial at a time, `--trials` at a time, and as many on a
@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -28,9 +27,9 @@ from typing import Any
 
 MB = 1e6
 VIEWS = 2
-LEARNED = 0.4  # of the images; the rest is the test part, held in memory like them
-TRAINED_IN = "ray::StudentTrial"
-BARE = "ray::Bare"
+LEARNED = 0.2  # of the images; the rest is the test part, held in memory like them
+TRAINED_IN = "ray::StudentTrial", "ray::ResourceTrainable"  # idle, and at work
+IMPORTED, SMALL = "ray::Imported", "ray::Small"
 STORE = "raylet/raylet"
 
 DATA = """
@@ -44,7 +43,7 @@ def load(count, kinds):
         images=random.integers(256, size=(count, 3, 32, 32), dtype=np.uint8),
         labels=np.arange(count) % kinds,
         classes=kinds,
-        test=np.arange(count) >= 0.4 * count,
+        test=np.arange(count) >= 0.2 * count,
     )
 """
 
@@ -92,12 +91,13 @@ class Seen:
     store: float = 0
     driver: float = 0
 
-    def look(self, driver: int, title: str) -> None:
-        """Read all processes under the driver once."""
+    def look(self, driver: int, *trained_in: str) -> None:
+        """Read the driver, the store and the processes under it of these titles once."""
         titles = {pid: _title(pid) for pid in [driver, *_below(driver)]}
-        looked = {p for p, said in titles.items() if p == driver or title in said or STORE in said}
-        found = {pid: memory for pid in looked if (memory := _memory(pid))}
-        ours = [pid for pid in found if title in titles[pid]]
+        ours = [pid for pid, title in titles.items() if title.startswith(trained_in)]
+        stores = [pid for pid, title in titles.items() if STORE in title]
+        found = {pid: memory for pid in [driver, *stores, *ours] if (memory := _memory(pid))}
+        ours = [pid for pid in ours if pid in found]
         self.at_once = max(self.at_once, len(ours))
         for pid in ours:
             one = found[pid]
@@ -141,12 +141,12 @@ def _parts(line: str) -> tuple[str, str, str]:
     return name.removesuffix(":"), kilobytes, unit
 
 
-def watched(command: list[str], title: str) -> Seen:
+def watched(command: list[str], *trained_in: str) -> Seen:
     """What is seen of this script, run with these words, until it ends."""
     seen = Seen()
     with subprocess.Popen([sys.executable, __file__, *command]) as driver:
         while driver.poll() is None:
-            seen.look(driver.pid, title)
+            seen.look(driver.pid, *trained_in)
             time.sleep(0.5)
     if driver.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {driver.returncode}")
@@ -159,7 +159,7 @@ def search(folder: Path, count: int, classes: int, trials: int, at_once: int) ->
     (folder / "data.py").write_text(DATA)
     content = study(folder / "data.py", count, classes, trials)
     (folder / "memory.json").write_text(json.dumps(content))
-    return watched(["--drive", str(folder), "--trials", str(at_once)], TRAINED_IN)
+    return watched(["--drive", str(folder), "--trials", str(at_once)], *TRAINED_IN)
 
 
 def drive(folder: Path, at_once: int) -> None:
@@ -170,31 +170,53 @@ def drive(folder: Path, at_once: int) -> None:
 
 
 def bare() -> None:
-    """A worker that has imported what a trial imports, and stays for a while."""
-    with cluster() as ray:
+    """Two workers without a share of the data: one has imported what a trial imports, one trained.
 
-        class Bare:
-            def stay(self) -> None:
-                import kdsearch.search.trial  # noqa: F401 - to hold it is the point
-
-                time.sleep(3)
-
-        ray.get(ray.remote(Bare).remote().stay.remote())
-
-
-@contextmanager
-def cluster() -> Iterator[Any]:
-    """Ray on this machine, as a search starts it."""
+    Both stay for some seconds. Training loads further parts of torch.
+    """
     from kdsearch.search.cluster import connected
     from kdsearch.search.study import Resources
+
+    class Imported:
+        def stay(self) -> None:
+            import kdsearch.search.trial  # noqa: F401 - to hold it is the point
+
+            time.sleep(4)
+
+    class Small:
+        def stay(self) -> None:
+            import kdsearch.search.trial  # noqa: F401 - as above
+
+            train_a_little()
+            time.sleep(4)
 
     with connected(Resources()):
         import ray
 
-        yield ray
+        ray.get([ray.remote(worker).remote().stay.remote() for worker in (Imported, Small)])
 
 
-def document(given: argparse.Namespace, empty: Seen, runs: dict[str, Seen]) -> str:
+def train_a_little() -> None:
+    """The study's student on 256 images of its own, two epochs."""
+    import numpy as np
+    import torch
+
+    from kdsearch.data import Splits
+    from kdsearch.training import Experiment, Training, part
+
+    torch.set_num_threads(1)
+    rows = np.arange(256)
+    images = np.zeros((256, 3, 32, 32), np.uint8)
+    splits = Splits(images, rows % 10, 10, rows, rows, rows)
+    content = study(Path(), 0, 0, 0)
+    experiment = Experiment.model_validate(
+        {"model": content["student"], "recipe": content["recipe"], "objective": {"name": "kd"}}
+    )
+    learn = part(splits, rows)
+    list(Training(experiment, learn, learn, 10, torch.zeros(256, 10)))
+
+
+def document(given: argparse.Namespace, imported: Seen, small: Seen, runs: dict[str, Seen]) -> str:
     """The runs as Markdown; the second is that of several trials at once on all the images."""
     count, classes = given.images, given.classes
     pixels, learned = count * 3 * 32 * 32 / MB, round(LEARNED * count)
@@ -202,7 +224,6 @@ def document(given: argparse.Namespace, empty: Seen, runs: dict[str, Seen]) -> s
     cores = os.cpu_count()
     one, many, _ = runs.values()
     further = (many.trials - one.trials) / (given.trials - 1)
-    imports = max(empty.private.values())
     lines = [
         f"{platform.machine()}, {cores} cores, no GPU used. {count:,} images of 3x32x32 bytes are"
         f" {pixels:.0f} MB; the teacher's float16 logits of the {learned:,} that are"
@@ -227,11 +248,17 @@ def document(given: argparse.Namespace, empty: Seen, runs: dict[str, Seen]) -> s
     ]
     lines += [
         "",
-        f"Each further trial costs {further:.0f} MB, of which {imports:.0f} MB are private to a"
-        f" worker that has imported torch and kdsearch and holds nothing. The data and its signals"
-        f" are {pixels + (VIEWS + 1) * signals:.0f} MB and lie in the object store once.",
+        f"Each further trial costs {further:.0f} MB. {_peak(imported):.0f} MB are private to a"
+        " worker that has imported torch and kdsearch and holds nothing, and"
+        f" {_peak(small):.0f} MB to one that has trained the student on 256 images of its own. The"
+        f" data and its signals, {pixels + (VIEWS + 1) * signals:.0f} MB, lie in the object store"
+        " once.",
     ]
     return "\n".join(lines)
+
+
+def _peak(seen: Seen) -> float:
+    return max(seen.private.values())
 
 
 def _spread(values: Any) -> str:
@@ -242,7 +269,7 @@ def _spread(values: Any) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, default=50_000)
-    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--classes", type=int, default=2000)
     parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
@@ -262,7 +289,8 @@ def main() -> None:
                 folder / "tenth", images // 10, classes, trials, trials
             ),
         }
-    print(document(given, watched(["--bare"], BARE), runs))
+        imported, small = (watched(["--bare"], title) for title in (IMPORTED, SMALL))
+    print(document(given, imported, small, runs))
 
 
 if __name__ == "__main__":
