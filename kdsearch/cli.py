@@ -19,6 +19,12 @@ _STORAGE = click.option(
     envvar="KDSEARCH_STORAGE",
     help="Folder of teachers, signals, searches and the local MLflow store.",
 )
+_CLUSTER = click.option(
+    "--cluster",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="KDSEARCH_CLUSTER",
+    help="The file of a cluster that grows: cluster.yaml, or a RayJob manifest.",
+)
 _STUDY = click.argument("study", type=click.Path(dir_okay=False, path_type=Path))
 _SEARCH = click.argument("search", required=False)
 
@@ -30,6 +36,13 @@ def _cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(min=1),
             help="Trials at once; else as many as fit.",
         ),
+        click.option(
+            "--checkpoints",
+            metavar="PLACE",
+            envvar="KDSEARCH_CHECKPOINTS",
+            help="Folder or URI (s3://...) that all nodes reach; else beside the journal.",
+        ),
+        _CLUSTER,
         click.option("--address", help="A Ray cluster to attach to; else RAY_ADDRESS, else local."),
         _STORAGE,
     ):
@@ -77,23 +90,28 @@ def resume(study: Path | None, **options: Any) -> None:
 
 @cli.command()
 @_STUDY
-def check(study: Path) -> None:
-    """Show the plan of STUDY, or all of its mistakes; starts nothing."""
+@_CLUSTER
+def check(study: Path, cluster: Path | None) -> None:
+    """Show the plan of STUDY, or all of its mistakes; starts nothing.
+
+    With --cluster also how many nodes it would ask for, trials per GPU, and how many at once.
+    """
     from kdsearch import commands
 
-    click.echo("\n".join(commands.check(study)))
+    click.echo("\n".join(commands.check(study, cluster)))
 
 
 @cli.command()
 @_STUDY
 @_STORAGE
 @click.option("--address", help="A Ray cluster to attach to; else RAY_ADDRESS, else local.")
+@_CLUSTER
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True)
-def proxy(study: Path, storage: Path, address: str | None, top: int) -> None:
+def proxy(study: Path, storage: Path, address: str | None, cluster: Path | None, top: int) -> None:
     """Rank PTLoss coefficients for STUDY by their proxy teachers; trains no student."""
     from kdsearch import commands
 
-    ranked = commands.proxy(study, storage, address, _console())
+    ranked = commands.proxy(study, storage, address, cluster, _console())
     click.echo("distance  epsilons   (proxy teacher to validation labels; all zeros is plain KL)")
     zeros = [pair for pair in ranked if not any(pair[1])]
     for score, epsilons in dict.fromkeys([*ranked[:top], *zeros]):

@@ -41,6 +41,8 @@ def run(
     address: str | None = None,
     max_concurrent: int | None = None,
     fresh: bool = False,
+    cluster: Path | None = None,
+    checkpoints: str | None = None,
     console: Console | None = None,
 ) -> Record:
     """Run a study to its leaderboard, or go on with its unfinished search.
@@ -51,6 +53,9 @@ def run(
         address: a Ray cluster; else RAY_ADDRESS; else Ray is started on this machine.
         max_concurrent: trials at once; else the study's; else as many as the cluster holds.
         fresh: start a new search even if this study has an unfinished one.
+        cluster: the file that a growing cluster was launched from: what it can become counts.
+        checkpoints: a folder that all nodes mount or the URI of a bucket, where running students
+            are kept; else beside the journal, which serves one machine.
         console: where progress is shown; None shows nothing.
 
     Raises:
@@ -59,7 +64,7 @@ def run(
     """
     study = _loaded(study)
     folder = store.folder_for(study, storage, fresh)
-    return _go(study, folder, storage, address, max_concurrent, console)
+    return _go(study, folder, storage, console, address, max_concurrent, cluster, checkpoints)
 
 
 def resume(
@@ -67,9 +72,13 @@ def resume(
     storage: Path = store.DEFAULT,
     address: str | None = None,
     max_concurrent: int | None = None,
+    cluster: Path | None = None,
+    checkpoints: str | None = None,
     console: Console | None = None,
 ) -> Record:
     """Go on with an unfinished search: the study's, or the one that wrote last.
+
+    Arguments and errors as in `run`.
 
     Raises:
         SearchError: there is none.
@@ -80,7 +89,7 @@ def resume(
     else:
         study = _loaded(study)
         folder = store.unfinished(storage, study)
-    return _go(study, folder, storage, address, max_concurrent, console)
+    return _go(study, folder, storage, console, address, max_concurrent, cluster, checkpoints)
 
 
 def _loaded(study: "Study | str | Path") -> "Study":
@@ -93,9 +102,11 @@ def _go(
     study: "Study",
     folder: Path,
     storage: Path,
+    console: Console | None,
     address: str | None,
     max_concurrent: int | None,
-    console: Console | None,
+    file: Path | None,
+    checkpoints: str | None,
     diagnosing: bool = False,
 ) -> Record:
     from kdsearch.search.cluster import connected
@@ -108,7 +119,14 @@ def _go(
     with store.held(folder):
         display.say(f"{'Going on with' if past.header else 'Starting'} {folder.name} in {storage}.")
         search = (Diagnosis if diagnosing else Run)(study, folder, storage)
-        with connected(study.resources, address, max_concurrent) as cluster:
+        if checkpoints:
+            display.say(f"Waiting until a node of the cluster reaches {checkpoints}.")
+        with connected(study.resources, address, max_concurrent, file, checkpoints) as cluster:
+            if cluster.nodes > 1 and checkpoints is None:
+                display.say(
+                    "The cluster has several nodes: unless all mount the storage, a trial whose"
+                    " node dies begins anew. With --checkpoints name a folder or bucket they reach."
+                )
             follower = tracking.MlflowFollower(search.journal, uri, storage / "mlartifacts")
             follower.start()
             search.journal.listen(display)
@@ -137,6 +155,8 @@ def diagnose(
     address: str | None = None,
     max_concurrent: int | None = None,
     fresh: bool = False,
+    cluster: Path | None = None,
+    checkpoints: str | None = None,
     console: Console | None = None,
 ) -> Record:
     """Diagnose a study's teacher and student, or go on with an unfinished diagnosis.
@@ -148,7 +168,8 @@ def diagnose(
     """
     study = _loaded(study)
     folder = store.folder_for(study, storage, fresh, "diagnoses")
-    return _go(study, folder, storage, address, max_concurrent, console, diagnosing=True)
+    where = (address, max_concurrent, cluster, checkpoints)
+    return _go(study, folder, storage, console, *where, diagnosing=True)
 
 
 def diagnosed(of: Record) -> tuple[Table, list[str], list[str]]:
@@ -160,21 +181,29 @@ def diagnosed(of: Record) -> tuple[Table, list[str], list[str]]:
     return table, [diagnosis.answer(of), *diagnosis.lines(of)], diagnosis.warnings(of)
 
 
-def check(study: "Study | str | Path") -> list[str]:
-    """The plan of a study, in lines; nothing is started.
+def check(study: "Study | str | Path", cluster: Path | None = None) -> list[str]:
+    """The plan of a study, in lines, and with a cluster file what it makes of that; starts nothing.
 
     Raises:
-        StudyError: all mistakes of the file.
+        StudyError: all mistakes of the study's file.
+        ClusterError: all mistakes of the cluster's, for this study.
     """
-    from kdsearch.search.plan import plan
+    from kdsearch.search import plan
 
-    return plan(_loaded(study))
+    study = _loaded(study)
+    lines = plan.plan(study)
+    if cluster:
+        from kdsearch.search.fleet import Fleet
+
+        lines += ["", *plan.on(Fleet.checked(cluster, study.resources), study)]
+    return lines
 
 
 def proxy(
     study: "Study | str | Path",
     storage: Path = store.DEFAULT,
     address: str | None = None,
+    cluster: Path | None = None,
     console: Console | None = None,
 ) -> list[tuple[float, tuple[float, ...]]]:
     """PTLoss's coefficients ranked by their proxy teachers, before any student is trained.
@@ -187,7 +216,8 @@ def proxy(
     """
     from kdsearch.search.runner import ranked_coefficients
 
-    ranked = ranked_coefficients(_loaded(study), storage, address, console or Console(quiet=True))
+    shown = console or Console(quiet=True)
+    ranked = ranked_coefficients(_loaded(study), storage, address, cluster, shown)
     if not ranked:
         raise SearchError(
             "the space must hold a `ptloss` whose epsilons are all ranges, but it does not."

@@ -7,6 +7,7 @@ KdsearchError
 ├── DataError          a dataset's files are missing, damaged or wrongly labelled
 ├── ShapeError         tensors that do not fit together
 ├── StudyError         every mistake of one study file, reported together
+├── ClusterError       every mistake of one cluster file, reported together
 ├── ResourceError      the cluster cannot run what the study asks for
 ├── StoreError         a stored file is damaged, foreign or missing
 ├── SearchError        a search cannot be started, continued or read
@@ -51,8 +52,8 @@ class Problem(NamedTuple):
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
-class StudyError(KdsearchError):
-    """All mistakes of one study, in the order of the file."""
+class Mistakes(KdsearchError):
+    """All mistakes of one file, in its order."""
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.source = source
@@ -61,6 +62,14 @@ class StudyError(KdsearchError):
         lines = [f"{source} has {count} mistake{'s' if count != 1 else ''}:"]
         lines += [f"  {problem}" for problem in self.problems]
         super().__init__("\n".join(lines))
+
+
+class StudyError(Mistakes):
+    """All mistakes of one study."""
+
+
+class ClusterError(Mistakes):
+    """All mistakes of one cluster file, its fit to a study among them."""
 
 
 class ResourceError(KdsearchError):

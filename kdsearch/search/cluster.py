@@ -2,13 +2,15 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from kdsearch.errors import ResourceError
+from kdsearch.search import checkpoints as kept
 from kdsearch.search.study import Resources
 
 # Read by Ray: no TensorBoard logger, no result files, no usage statistics, no box before a stage,
@@ -23,36 +25,62 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 
 @dataclass(frozen=True)
 class Cluster:
-    """A connected cluster: how many trials it runs at once, and whether it was started here."""
+    """A connected cluster.
+
+    concurrent: trials at once. nodes: the most that may run some of them. checkpoints: where all of
+    them keep checkpoints, a folder that they mount or the URI of a bucket; None is the driver's
+    own disk.
+    """
 
     concurrent: int
-    cpus: float
-    gpus: float
-    started_here: bool
+    nodes: int = 1
+    checkpoints: str | None = None
 
 
 @contextmanager
 def connected(
-    resources: Resources, address: str | None = None, max_concurrent: int | None = None
+    resources: Resources,
+    address: str | None = None,
+    max_concurrent: int | None = None,
+    file: Path | None = None,
+    checkpoints: str | None = None,
 ) -> Iterator[Cluster]:
     """Attach to `address` or RAY_ADDRESS, else start Ray on this machine and stop it afterwards.
 
+    `file` is the one that a growing cluster was launched from: it counts for what it can become,
+    and may hold nothing now.
+
     Raises:
-        ResourceError: the cluster cannot be reached, or cannot hold one trial of the study.
+        ResourceError: the cluster cannot be reached, cannot hold one trial of the study, or does
+            not reach `checkpoints`.
+        ClusterError: `file` is no cluster file.
     """
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
-        check(resources, float(os.cpu_count() or 1), float(torch.cuda.device_count()))
+        check(resources, [(float(os.cpu_count() or 1), float(torch.cuda.device_count()))])
     import ray  # takes seconds, and a study that cannot run should say so at once
 
+    from kdsearch.search.fleet import Fleet
+
+    fleet = Fleet.load(file) if file and address else None
     if not ray.is_initialized():
         _start(ray, address)
     try:
-        held = ray.cluster_resources()
-        cpus, gpus = held.get("CPU", 0.0), held.get("GPU", 0.0)
-        check(resources, cpus, gpus)
-        wanted = max_concurrent or resources.max_concurrent or slots(resources, cpus, gpus)
-        yield Cluster(wanted, cpus, gpus, started_here=address is None)
+        nodes = [
+            (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+            for node in ray.nodes()
+            if node["Alive"]
+        ]
+        room = sum(trials_on(resources, *node) for node in nodes)
+        if fleet:
+            fleet.check(resources)
+            room = max(room, fleet.slots(resources))
+        else:
+            check(resources, nodes)
+        if checkpoints:
+            _check_reachable(ray, resources, checkpoints)
+        most = max(len(nodes), fleet.nodes if fleet else 0)
+        yield Cluster(max_concurrent or resources.max_concurrent or room, most, checkpoints)
     finally:
         ray.shutdown()
 
@@ -73,30 +101,62 @@ def _start(ray, address: str | None) -> None:  # type: ignore[no-untyped-def]
         ) from None
 
 
-def slots(resources: Resources, cpus: float, gpus: float) -> int:
-    """How many trials fit at once, at least 1."""
-    fits = cpus / resources.cpu
-    if resources.gpu:
-        # A fraction is packed device by device: 0.3 fits three times on one, not 3.33.
-        per_device = math.floor(1 / resources.gpu + 1e-9) if resources.gpu <= 1 else 0
-        fits = min(fits, gpus * per_device if per_device else gpus / resources.gpu)
-    return max(1, math.floor(fits + 1e-9))
-
-
-def check(resources: Resources, cpus: float, gpus: float) -> None:
-    """Refuse what can never be placed.
+def _check_reachable(ray, resources: Resources, place: str) -> None:  # type: ignore[no-untyped-def]
+    """Write from here what a node that runs trials must read; the first may have to start for it.
 
     Raises:
-        ResourceError: one trial asks for more than the whole cluster holds.
+        ResourceError: either cannot.
     """
+    share = {"num_cpus": resources.cpu, "num_gpus": resources.gpu, "max_retries": 2}
+    try:
+        probe = kept.probe(place)
+        reason = ray.get(ray.remote(kept.missing).options(**share).remote(probe))
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+    if reason:
+        raise ResourceError(
+            f"every node must reach the checkpoints in {place}, but: {reason}. Give a folder that"
+            " all nodes mount or a bucket that their role may write to, such as"
+            " `--checkpoints s3://bucket/folder`; without it each trial stays on its node."
+        )
+
+
+def trials_on(resources: Resources, cpus: float, gpus: float) -> int:
+    """How many trials fit on one node at once."""
+    fits = cpus / resources.cpu
+    if resources.gpu:
+        per_gpu = trials_per_gpu(resources)
+        fits = min(fits, gpus * per_gpu if per_gpu else gpus / resources.gpu)
+    return math.floor(fits + 1e-9)
+
+
+def trials_per_gpu(resources: Resources) -> int:
+    """A fraction is packed device by device: 0.3 fits three times on one, not 3.33."""
+    return math.floor(1 / resources.gpu + 1e-9) if 0 < resources.gpu <= 1 else 0
+
+
+def check(resources: Resources, nodes: Sequence[tuple[float, float]]) -> None:
+    """Refuse what can never be placed on nodes of so many CPUs and GPUs.
+
+    Raises:
+        ResourceError: one trial asks for more than the whole cluster holds, or than any one node.
+    """
+    cpus, gpus = (sum(column) for column in zip(*nodes, strict=True))
     if resources.gpu > gpus:
         raise ResourceError(
             f"the study asks for {resources.gpu:g} GPU per trial, but there are {gpus:g}."
             " To run on CPUs, set `resources: {cpu: 1, gpu: 0}` in the study; to use GPUs"
-            " elsewhere, pass --address of a Ray cluster that has them."
+            " elsewhere, pass --address of a Ray cluster that has them, and with --cluster the file"
+            " that it grows by if it starts them when asked."
         )
     if resources.cpu > cpus:
         raise ResourceError(
             f"the study asks for {resources.cpu:g} CPUs per trial, but there are {cpus:g}."
-            " Set a smaller `resources: {cpu: ...}` in the study."
+            " Set a smaller `resources: {cpu: ...}` in the study, or pass with --cluster the file"
+            " that the cluster grows by."
+        )
+    if not any(trials_on(resources, *node) for node in nodes):
+        raise ResourceError(
+            f"one node must hold a whole trial of {resources.cpu:g} CPU and {resources.gpu:g} GPU,"
+            f" but none of {len(nodes)} does. Set smaller `resources` in the study."
         )

@@ -1,10 +1,16 @@
 """The plan: what a study would do, said before anything is done."""
 
+import math
+from typing import TYPE_CHECKING
+
 from kdsearch import data
 from kdsearch.errors import DataError, Problem, SettingError, StudyError
 from kdsearch.search.plugins import sampler_for, scheduler_for
 from kdsearch.search.schedulers.asha import Halving
 from kdsearch.search.study import Study
+
+if TYPE_CHECKING:  # Ray takes seconds to import, and a plan alone needs none of it
+    from kdsearch.search.fleet import Fleet, NodeType
 
 
 def plan(study: Study) -> list[str]:
@@ -31,7 +37,7 @@ def plan(study: Study) -> list[str]:
     published = [drawn["objective"]["name"] for drawn in study.published()]
     dimensions = space.dimensions()
     chosen = any(path.startswith("objective.ptloss.epsilons.") for path in dimensions)
-    rows = len(published) + len(study.families)
+    rows = _rows(study)
     width = max((len(path) for path in dimensions), default=0)
     return [
         study.question or study.name,
@@ -65,6 +71,45 @@ def _rungs(scheduler: object, study: Study) -> list[str]:
         f"rungs after epochs {epochs}: the best 1/{scheduler.factor:g} of the students so far go"
         f" on{note}"
     ]
+
+
+def on(fleet: "Fleet", study: Study) -> list[str]:
+    """What the study would make of a cluster's nodes, in lines."""
+    resources, trials = study.resources, study.search.trials
+    room = fleet.slots(resources)
+    wide = min(resources.max_concurrent or room, room, trials)
+    rounds = math.ceil(trials / wide)
+    share = f"{resources.cpu:g} CPU and {resources.gpu:g} GPU"
+    finals = _rows(study) * study.final.seeds
+    return [
+        f"cluster {fleet.name} ({fleet.source}): a head and at most {fleet.nodes - 1} workers",
+        *(_row(node, study) for node in (fleet.head, *fleet.workers)),
+        "",
+        f"room for {room} trials at once; the widest useful concurrency of this search is {wide}",
+        f"{wide} trials at once ask for {_nodes(fleet.asked(resources, wide))}",
+        f"{trials} trials are then {rounds} round{'s' if rounds > 1 else ''}; a proposal learns"
+        " from what has ended, so fewer at once (--max-concurrent) propose better and last longer",
+        f"finals: at most {min(finals, resources.max_concurrent or room)} of {finals} at once",
+        f"the teacher takes one trial's share, {share}: it fits",
+    ]
+
+
+def _row(node: "NodeType", study: Study) -> str:
+    held = node.trials(study.resources)
+    trials = "holds no trial" if not held else f"{held} trial{'s' if held > 1 else ''} per node"
+    if held and node.gpus:
+        trials += f", {held / node.gpus:g} per GPU"
+    count = f"{node.least} to {node.most} of them" if node.most else "the head"
+    return f"  {node.name}: {node.cpus:g} CPU, {node.gpus:g} GPU, {trials}, {count}"
+
+
+def _nodes(asked: dict[str, int]) -> str:
+    return " and ".join(f"{count} {name}" for name, count in asked.items()) or "no worker"
+
+
+def _rows(study: Study) -> int:
+    """The most rows that the finals can have."""
+    return len(list(study.published())) + len(study.families)
 
 
 def _shown(dimension: object) -> str:

@@ -158,12 +158,15 @@ def check_networks(study: Study, splits: data.Splits) -> None:
 
 
 def ranked_coefficients(
-    study: Study, storage: Path, address: str | None, console: Console
+    study: Study, storage: Path, address: str | None, cluster: Path | None, console: Console
 ) -> Ranked:
     """PTLoss's coefficients from the study's ranges by their proxy teachers, the best first."""
     splits = data.load(**study.data.arguments)
     storage.mkdir(parents=True, exist_ok=True)
-    with connected(study.resources, address), tempfile.TemporaryDirectory() as folder:
+    with (
+        connected(study.resources, address, file=cluster),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         # A journal of its own: this is no search.
         journal = Journal(Path(folder) / "journal.jsonl")
         teaching = Teaching(study.teacher, splits, storage, study.resources, journal)

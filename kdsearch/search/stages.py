@@ -7,7 +7,7 @@ stages.train("finals", jobs, count=len(jobs))
 """
 
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ray import tune
 
 from kdsearch.data import Splits
 from kdsearch.errors import Interrupted
+from kdsearch.search import checkpoints
 from kdsearch.search.cluster import Cluster
 from kdsearch.search.environment import environment
 from kdsearch.search.jobs import Jobs
@@ -94,8 +95,12 @@ class Stages:
         self._mark(stage, "begin", trainings=count)
         searcher = JobSearcher(jobs, count, self._journal, known)
         resources = self._study.resources
+        root, name = self._checkpoints(), f"{stage}-{time.time_ns():x}"
         trainable = tune.with_parameters(
-            StudentTrial, lesson=self.lesson, threads=max(1, int(resources.cpu))
+            StudentTrial,
+            lesson=self.lesson,
+            threads=max(1, int(resources.cpu)),
+            checkpoints=checkpoints.inside(root, name),
         )
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
@@ -109,12 +114,12 @@ class Stages:
                 trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
-                name=f"{stage}-{time.time_ns():x}",
-                storage_path=str((self._folder / "ray").resolve()),
+                name=name,
+                storage_path=root,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=2),
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
-                callbacks=[_Checkpoints(searcher)],
+                callbacks=[_Checkpoints(searcher, root)],
             ),
         ).fit()
         self._mark(stage, "end")
@@ -123,20 +128,29 @@ class Stages:
                 f"{self._folder.name} was stopped. What is done is kept: `{self._again}` goes on."
             )
 
+    def _checkpoints(self) -> str:
+        """Tune's own folder: beside the journal, or where all nodes reach it."""
+        shared = self._cluster.checkpoints
+        if shared:
+            return checkpoints.inside(shared, self._folder.name)
+        return str((self._folder / "ray").resolve())
+
     def _mark(self, stage: str, state: str, **content: Any) -> None:
         self._journal.append("stage", name=stage, state=state, **content)
 
 
 class _Checkpoints(tune.Callback):  # type: ignore[misc]
-    """Notes each checkpoint in the journal."""
+    """Notes each checkpoint in the journal, by a path or URI that any node can go on from."""
 
-    def __init__(self, searcher: JobSearcher) -> None:
-        self._searcher = searcher
+    def __init__(self, searcher: JobSearcher, root: str) -> None:
+        self._searcher, self._root = searcher, root
 
     def on_checkpoint(
         self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **_: Any
     ) -> None:
-        self._searcher.checkpointed(trial.trial_id, trial.last_result["epoch"], checkpoint.path)
+        below = PurePosixPath(checkpoint.path).relative_to(trial.storage.storage_fs_path)
+        path = checkpoints.inside(self._root, *below.parts)
+        self._searcher.checkpointed(trial.trial_id, trial.last_result["epoch"], path)
 
 
 def _trial_name(trial: Any) -> str:

@@ -71,9 +71,16 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
     learn from both and are judged on test.
     """
 
-    def setup(self, config: dict[str, Any], lesson: Lesson, threads: int = 1) -> None:
-        """Move the data to the device once per actor, then begin the first student."""
+    def setup(
+        self, config: dict[str, Any], lesson: Lesson, threads: int = 1, checkpoints: str = ""
+    ) -> None:
+        """Move the data to the device once per actor, then begin the first student.
+
+        `checkpoints` is the folder or URI of those of its stage.
+        """
         torch.set_num_threads(threads)
+        # On a node that does not see it, Tune would take a checkpoint for an error.
+        self._reachable = "://" in checkpoints or Path(checkpoints).is_dir()
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._lesson, self._splits = lesson, lesson.splits
         rows = np.arange(len(self._splits.labels))
@@ -105,8 +112,19 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         self._saved = time.monotonic()
         self._past: deque[dict[str, Any]] = deque()
         if goes_on := config.get("goes_on"):
-            self.load_checkpoint(goes_on["checkpoint"])
-            self._past.extend(goes_on["past"])
+            self._go_on(goes_on["checkpoint"], goes_on["past"])
+
+    def _go_on(self, checkpoint: str, past: list[dict[str, Any]]) -> None:
+        """Load a journaled checkpoint; where it is gone, as with its node, train all epochs again.
+
+        The journal takes each epoch once, so that only the time is lost.
+        """
+        try:
+            with tune.Checkpoint(checkpoint).as_directory() as folder:
+                self.load_checkpoint(folder)
+        except OSError:
+            return
+        self._past.extend(past)
 
     def step(self) -> dict[str, Any]:
         """One epoch; a student that goes on first repeats what its journal holds, untrained.
@@ -126,7 +144,7 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         if not result.finite:
             # Schedulers compare metrics, and nothing compares with NaN.
             report["accuracy"] = 0.0
-        if not report[DONE] and not self._past and self._due():
+        if not report[DONE] and not self._past and self._reachable and self._due():
             report[SHOULD_CHECKPOINT] = True
         return report
 

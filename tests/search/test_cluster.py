@@ -5,17 +5,19 @@ import re
 import pytest
 
 from kdsearch.errors import ResourceError
-from kdsearch.search.cluster import check, slots
+from kdsearch.search.cluster import check, trials_on
 from kdsearch.search.study import Resources
 
 NO_GPU = (
     "the study asks for {} GPU per trial, but there are {}. To run on CPUs, set"
     " `resources: {{cpu: 1, gpu: 0}}` in the study; to use GPUs elsewhere, pass --address of a Ray"
-    " cluster that has them."
+    " cluster that has them, and with --cluster the file that it grows by if it starts them when"
+    " asked."
 )
 NO_CPU = (
     "the study asks for {} CPUs per trial, but there are {}. Set a smaller"
-    " `resources: {{cpu: ...}}` in the study."
+    " `resources: {{cpu: ...}}` in the study, or pass with --cluster the file that the cluster grows"
+    " by."
 )
 
 
@@ -36,11 +38,13 @@ NO_CPU = (
         (1, 0.6, 16, 3, 3),
         (1, 2, 16, 5, 2),
         (1, 0.01, 4, 1, 4),
-        (4, 0, 2, 0, 1),
+        (4, 0, 2, 0, 0),
+        (1, 0.5, 2, 0, 0),
+        (1, 0.5, 0, 2, 0),
     ],
 )
-def test_trials_at_once(cpu, gpu, cpus, gpus, fit):
-    assert slots(Resources(cpu=cpu, gpu=gpu), cpus, gpus) == fit
+def test_trials_at_once_on_a_node(cpu, gpu, cpus, gpus, fit):
+    assert trials_on(Resources(cpu=cpu, gpu=gpu), cpus, gpus) == fit
 
 
 @pytest.mark.parametrize(
@@ -56,12 +60,26 @@ def test_trials_at_once(cpu, gpu, cpus, gpus, fit):
 )
 def test_what_cannot_be_placed_is_refused_with_a_remedy(cpu, gpu, cpus, gpus, message):
     with pytest.raises(ResourceError, match=f"^{re.escape(message)}$"):
-        check(Resources(cpu=cpu, gpu=gpu), cpus, gpus)
+        check(Resources(cpu=cpu, gpu=gpu), [(cpus, gpus)])
+    with pytest.raises(ResourceError, match=f"^{re.escape(message)}$"):
+        check(Resources(cpu=cpu, gpu=gpu), [(0, 0), (cpus, gpus)])
 
 
 @pytest.mark.parametrize(
     ("cpu", "gpu", "cpus", "gpus"), [(2, 0, 2, 0), (1, 0.5, 1, 1), (1, 2, 1, 2), (0.1, 0, 1, 8)]
 )
 def test_what_fits_is_accepted(cpu, gpu, cpus, gpus):
-    check(Resources(cpu=cpu, gpu=gpu), cpus, gpus)
-    assert slots(Resources(cpu=cpu, gpu=gpu), cpus, gpus) >= 1
+    check(Resources(cpu=cpu, gpu=gpu), [(0, 0), (cpus, gpus)])
+    assert trials_on(Resources(cpu=cpu, gpu=gpu), cpus, gpus) >= 1
+
+
+@pytest.mark.parametrize(
+    ("cpu", "gpu", "nodes"), [(3, 0, [(2, 0), (2, 0)]), (1, 1, [(8, 0), (0, 1)])]
+)
+def test_a_trial_is_not_spread_over_nodes(cpu, gpu, nodes):
+    message = (
+        f"one node must hold a whole trial of {cpu} CPU and {gpu} GPU, but none of 2 does. Set"
+        " smaller `resources` in the study."
+    )
+    with pytest.raises(ResourceError, match=f"^{re.escape(message)}$"):
+        check(Resources(cpu=cpu, gpu=gpu), nodes)
