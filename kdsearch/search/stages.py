@@ -23,7 +23,7 @@ from kdsearch.search.jobs import Jobs
 from kdsearch.search.searcher import JobSearcher
 from kdsearch.search.study import Study
 from kdsearch.search.teaching import Say, Teaching
-from kdsearch.search.trial import Lesson, StudentTrial
+from kdsearch.search.trial import CHECKPOINT_EVERY, Lesson, StudentTrial
 from kdsearch.tracking import Journal, Record
 
 
@@ -101,6 +101,7 @@ class Stages:
             lesson=self.lesson,
             threads=max(1, int(resources.cpu)),
             checkpoints=checkpoints.inside(root, name),
+            every=CHECKPOINT_EVERY,
         )
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),

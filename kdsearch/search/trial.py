@@ -72,13 +72,19 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
     """
 
     def setup(
-        self, config: dict[str, Any], lesson: Lesson, threads: int = 1, checkpoints: str = ""
+        self,
+        config: dict[str, Any],
+        lesson: Lesson,
+        threads: int = 1,
+        checkpoints: str = "",
+        every: float = CHECKPOINT_EVERY,
     ) -> None:
         """Move the data to the device once per actor, then begin the first student.
 
-        `checkpoints` is the folder or URI of those of its stage.
+        `checkpoints` is the folder or URI of its stage's, `every` the seconds between them.
         """
         torch.set_num_threads(threads)
+        self._every = every
         # On a node that does not see it, Tune would take a checkpoint for an error.
         self._reachable = "://" in checkpoints or Path(checkpoints).is_dir()
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -149,7 +155,7 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         return report
 
     def _due(self) -> bool:
-        due = time.monotonic() - self._saved > CHECKPOINT_EVERY
+        due = time.monotonic() - self._saved > self._every
         if due:
             self._saved = time.monotonic()
         return due

@@ -16,8 +16,8 @@ NO_GPU = (
 )
 NO_CPU = (
     "the study asks for {} CPUs per trial, but there are {}. Set a smaller"
-    " `resources: {{cpu: ...}}` in the study, or pass with --cluster the file that the cluster grows"
-    " by."
+    " `resources: {{cpu: ...}}` in the study, or pass with --cluster the file that the cluster"
+    " grows by."
 )
 
 

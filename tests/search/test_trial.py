@@ -1,6 +1,10 @@
-"""Trials of one node share its data and signals: what each holds of its own is counted."""
+"""A student as a trial: going on from checkpoints wherever they are, and what it holds of memory.
 
-from collections.abc import Iterator
+Trials of one node share its data and signals: what each holds of its own is counted.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,7 @@ import numpy as np
 import pytest
 import ray
 
+from kdsearch import data
 from kdsearch.data import Splits
 from kdsearch.data.views import Views
 from kdsearch.search.trial import Lesson, StudentTrial
@@ -95,3 +100,68 @@ def test_trials_hold_no_copy_of_data_or_signals(tmp_path: Path) -> None:
 def test_what_a_trial_is_sent_is_small() -> None:
     lesson, _ = lesson_of(100, Views())
     assert len(ray.cloudpickle.dumps(lesson)) < 10_000
+
+
+WHOLE = 4
+EXPERIMENT = {
+    "model": {"name": "cnn", "width": 4},
+    "recipe": {"epochs": WHOLE, "learning_rate": 0.1, "schedule": "cosine"},
+    "objective": {"name": "ce"},
+    "seed": 0,
+}
+TEACHER = Teacher.model_validate({"model": {"name": "cnn"}, "recipe": {"epochs": 1}})
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return data.load("digits", validation=0.2)
+
+
+@pytest.fixture
+def begun(splits: Splits) -> Callable[..., StudentTrial]:
+    """A trial as an actor would have it."""
+
+    def begin(goes_on: dict[str, Any] | None = None, **settings: Any) -> StudentTrial:
+        trial = StudentTrial.__new__(StudentTrial)
+        config = {"kind": "trial", "experiment": EXPERIMENT, "goes_on": goes_on}
+        lesson = Lesson(ray.put(splits), None, None, (), TEACHER, b"")
+        trial.setup(config, lesson, **settings)
+        return trial
+
+    return begin
+
+
+def told(result: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(result[key] for key in ("epoch", "train_loss", "accuracy", "loss"))
+
+
+@pytest.mark.parametrize("kind", ["{}", "file://{}"])
+def test_a_student_goes_on_from_a_folder_or_a_uri(
+    kind: str, begun: Callable[..., StudentTrial], tmp_path: Path
+) -> None:
+    trial = begun()
+    whole = [trial.step() for _ in range(2)]
+    trial.save_checkpoint(str(tmp_path))
+    whole += [trial.step() for _ in range(WHOLE - 2)]
+    goes_on = {"checkpoint": kind.format(tmp_path), "past": whole[:2]}
+
+    again = begun(goes_on)
+    assert again._training.epoch == 2  # nothing was trained to repeat the two
+    assert [told(again.step()) for _ in range(WHOLE)] == [told(each) for each in whole]
+
+    shutil.rmtree(tmp_path)
+    lost = begun(goes_on)
+    assert lost._training.epoch == 0
+    assert [told(lost.step()) for _ in range(WHOLE)] == [told(each) for each in whole]
+
+
+@pytest.mark.parametrize(("place", "reached"), [("", True), ("gone", False), ("uri", True)])
+def test_a_node_without_the_drivers_disk_keeps_no_checkpoint(
+    place: str, reached: bool, begun: Callable[..., StudentTrial], tmp_path: Path
+) -> None:
+    where = "s3://bucket/search" if place == "uri" else str(tmp_path / place)
+    trial = begun(checkpoints=where, every=0.0)
+    assert [trial.step().get("should_checkpoint", False) for _ in range(WHOLE)] == [
+        *[reached] * (WHOLE - 1),
+        False,
+    ]
