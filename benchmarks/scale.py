@@ -33,7 +33,7 @@ PARTS = ("proposals", "scheduling", "journal", "display", "tracking")
 class Simulated(tune.Trainable):
     """A student whose accuracy is a number drawn from its job's name, rising over the epochs."""
 
-    def setup(self, config: dict[str, Any], lesson: Any, threads: int) -> None:
+    def setup(self, config: dict[str, Any], **_: Any) -> None:
         self.reset_config(config)
 
     def reset_config(self, config: dict[str, Any]) -> bool:

@@ -116,6 +116,15 @@ def test_ray_is_used_through_tune_and_core_alone():
     assert "ray.tune" in parts
 
 
+def test_a_plan_alone_needs_no_autoscaler(root):
+    script = (
+        "import sys; from kdsearch import commands;"
+        f" commands.check({str(root / 'search_spaces' / 'digits.yaml')!r});"
+        " sys.exit('ray.autoscaler' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_no_room_for_odds_and_ends():
     assert {file.stem for file in FILES} & {"utils", "util", "helpers", "misc", "common"} == set()
 

@@ -55,6 +55,32 @@ def test_check_shows_the_plan(root: Path) -> None:
         assert telling in said
 
 
+def test_check_with_a_cluster_says_nodes_and_width(
+    content: dict[str, Any], root: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "small.yaml"
+    content["search"]["trials"] = 40
+    study.write_text(yaml.safe_dump(content | {"resources": {"cpu": 1, "gpu": 0.25}}))
+    said = run("check", study, "--cluster", root / "cluster.yaml").output.splitlines()
+    assert said[-10:] == [
+        "cluster kdsearch (cluster.yaml): a head and at most 8 workers",
+        "  head: 0 CPU, 0 GPU, holds no trial, the head",
+        "  gpu_spot: 8 CPU, 1 GPU, 4 trials per node, 4 per GPU, 0 to 8 of them",
+        "  gpu_on_demand: 8 CPU, 1 GPU, 4 trials per node, 4 per GPU, 0 to 2 of them",
+        "",
+        "room for 32 trials at once; the widest useful concurrency of this search is 32",
+        "32 trials at once ask for 8 gpu_spot",
+        "40 trials are then 2 rounds; a proposal learns from what has ended, so fewer at once"
+        " (--max-concurrent) propose better and last longer",
+        "finals: at most 8 of 8 at once",
+        "the teacher takes one trial's share, 1 CPU and 0.25 GPU: it fits",
+    ]
+    study.write_text(yaml.safe_dump(content | {"resources": {"cpu": 1, "gpu": 2}}))
+    result = run("check", study, "--cluster", root / "deploy" / "rayjob.yaml")
+    assert isinstance(result.exception, KdsearchError)
+    assert "one node must hold a whole trial of 1 CPU and 2 GPU" in str(result.exception)
+
+
 def test_check_reports_data_algorithm_and_scheduler_together(
     content: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -349,6 +349,49 @@ def most_at_once(record: Record) -> int:
     return max(sum(low <= start <= high for low, high in spans) for start, _ in spans)
 
 
+TWO_NODES = """
+import sys
+from pathlib import Path
+from ray.cluster_utils import Cluster
+from kdsearch import commands
+from kdsearch.search import stages
+stages.CHECKPOINT_EVERY = 0.0
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+cluster.add_node(num_cpus=1)
+cluster.wait_for_nodes()
+study, storage, place = sys.argv[1:]
+try:
+    commands.run(study, Path(storage), cluster.address, checkpoints=place)
+finally:
+    cluster.shutdown()
+"""
+
+
+def test_students_of_another_node_keep_checkpoints_in_a_shared_place(
+    whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    """A head that runs no trial, one worker, a URI: the same leaderboard as on one machine."""
+    storage, place = tmp_path / "runs", f"file://{tmp_path / 'shared'}"
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_NODES, str(whole[0].parent / "small.yaml"), str(storage), place],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"RAY_AUTH_MODE": "disabled"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = store.named(storage)
+    assert leaderboard(storage) == leaderboard(whole[0], f"small-{digest(storage)}-1")
+    assert not (folder / "ray").exists()
+    kept = [each for each in Journal(folder / "journal.jsonl") if each["event"] == "checkpoint"]
+    last = {each["id"]: each["path"] for each in kept}
+    trained = {t.id for t in store.record_of(folder).trials.values() if len(t.epochs) > 1}
+    assert set(last) == trained - {"teacher"}
+    for path in last.values():
+        assert path.startswith(f"{place}/{folder.name}/")
+        assert (Path(path.removeprefix("file://")) / "student.pt").is_file()
+
+
 def test_a_gpu_that_is_not_there_is_said_before_anything_starts(tmp_path: Path) -> None:
     study = write(tmp_path, resources={"cpu": 1, "gpu": 64})
     started = time.monotonic()
