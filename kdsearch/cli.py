@@ -111,7 +111,7 @@ def proxy(study: Path, storage: Path, address: str | None, cluster: Path | None,
     """Rank PTLoss coefficients for STUDY by their proxy teachers; trains no student."""
     from kdsearch import commands
 
-    ranked = commands.proxy(study, storage, address, cluster, _console())
+    ranked = commands.proxy(study, storage, address, _console(), cluster)
     click.echo("distance  epsilons   (proxy teacher to validation labels; all zeros is plain KL)")
     zeros = [pair for pair in ranked if not any(pair[1])]
     for score, epsilons in dict.fromkeys([*ranked[:top], *zeros]):

@@ -41,9 +41,9 @@ def run(
     address: str | None = None,
     max_concurrent: int | None = None,
     fresh: bool = False,
+    console: Console | None = None,
     cluster: Path | None = None,
     checkpoints: str | None = None,
-    console: Console | None = None,
 ) -> Record:
     """Run a study to its leaderboard, or go on with its unfinished search.
 
@@ -53,10 +53,10 @@ def run(
         address: a Ray cluster; else RAY_ADDRESS; else Ray is started on this machine.
         max_concurrent: trials at once; else the study's; else as many as the cluster holds.
         fresh: start a new search even if this study has an unfinished one.
+        console: where progress is shown; None shows nothing.
         cluster: the file that a growing cluster was launched from: what it can become counts.
         checkpoints: a folder that all nodes mount or the URI of a bucket, where running students
             are kept; else beside the journal, which serves one machine.
-        console: where progress is shown; None shows nothing.
 
     Raises:
         KdsearchError: the study, the cluster or the storage does not allow it; see `errors`.
@@ -72,9 +72,9 @@ def resume(
     storage: Path = store.DEFAULT,
     address: str | None = None,
     max_concurrent: int | None = None,
+    console: Console | None = None,
     cluster: Path | None = None,
     checkpoints: str | None = None,
-    console: Console | None = None,
 ) -> Record:
     """Go on with an unfinished search: the study's, or the one that wrote last.
 
@@ -155,9 +155,9 @@ def diagnose(
     address: str | None = None,
     max_concurrent: int | None = None,
     fresh: bool = False,
+    console: Console | None = None,
     cluster: Path | None = None,
     checkpoints: str | None = None,
-    console: Console | None = None,
 ) -> Record:
     """Diagnose a study's teacher and student, or go on with an unfinished diagnosis.
 
@@ -203,8 +203,8 @@ def proxy(
     study: "Study | str | Path",
     storage: Path = store.DEFAULT,
     address: str | None = None,
-    cluster: Path | None = None,
     console: Console | None = None,
+    cluster: Path | None = None,
 ) -> list[tuple[float, tuple[float, ...]]]:
     """PTLoss's coefficients ranked by their proxy teachers, before any student is trained.
 

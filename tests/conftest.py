@@ -17,7 +17,8 @@ def _one_thread() -> None:
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test writes to a tracking server, cluster or cache that the caller happens to use."""
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "cache"))
-    for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "KDSEARCH_STORAGE"):
+    settings = ("STORAGE", "CLUSTER", "CHECKPOINTS")
+    for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", *(f"KDSEARCH_{name}" for name in settings)):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -60,9 +60,11 @@ def connected(
         check(resources, [(float(os.cpu_count() or 1), float(torch.cuda.device_count()))])
     import ray  # takes seconds, and a study that cannot run should say so at once
 
-    from kdsearch.search.fleet import Fleet
+    fleet = None
+    if file and address:
+        from kdsearch.search.fleet import Fleet
 
-    fleet = Fleet.load(file) if file and address else None
+        fleet = Fleet.load(file)
     if not ray.is_initialized():
         _start(ray, address)
     try:

@@ -1,11 +1,13 @@
 """How many trials fit on a cluster, and what can never be placed; nothing is started."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
+import ray
 
-from kdsearch.errors import ResourceError
-from kdsearch.search.cluster import check, trials_on
+from kdsearch.errors import ClusterError, ResourceError
+from kdsearch.search.cluster import Cluster, check, connected, trials_on
 from kdsearch.search.study import Resources
 
 NO_GPU = (
@@ -83,3 +85,55 @@ def test_a_trial_is_not_spread_over_nodes(cpu, gpu, nodes):
     )
     with pytest.raises(ResourceError, match=f"^{re.escape(message)}$"):
         check(Resources(cpu=cpu, gpu=gpu), nodes)
+
+
+@pytest.fixture
+def bare_head(monkeypatch):
+    """A Ray that is connected to a head without trials; tasks run here."""
+    task = SimpleNamespace(options=lambda **_: task, remote=lambda *words: task.run(*words))
+
+    def remote(function):
+        task.run = function
+        return task
+
+    node = {"Alive": True, "Resources": {"memory": 1e9}}
+    gone = {"Alive": False, "Resources": {"CPU": 64, "GPU": 8}}
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "nodes", lambda: [node, gone])
+    monkeypatch.setattr(ray, "remote", remote)
+    monkeypatch.setattr(ray, "get", lambda found: found)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "width"), [(None, None, 32), (None, 7, 7), (5, 7, 5), (5, None, 5)]
+)
+def test_a_growing_cluster_is_as_wide_as_it_can_become(bare_head, root, asked, said, width):
+    resources = Resources(cpu=1, gpu=0.25, max_concurrent=said)
+    with connected(resources, "somewhere", asked, root / "cluster.yaml") as cluster:
+        assert cluster == Cluster(concurrent=width, nodes=9)
+
+
+def test_what_it_cannot_become_is_refused_and_so_is_a_bare_head(bare_head, root):
+    file = root / "cluster.yaml"
+    told = "one node must hold a whole trial of 1 CPU and 4 GPU, but there are head with 0 CPU"
+    large = connected(Resources(gpu=4), "somewhere", file=file)
+    with pytest.raises(ClusterError, match=told), large:
+        pass
+    told = r"there are 0\. .* with --cluster the file that it grows by"
+    with pytest.raises(ResourceError, match=told), connected(Resources(gpu=1), "somewhere"):
+        pass
+
+
+def test_a_place_for_checkpoints_is_tried_before_anything_runs(bare_head, root, tmp_path):
+    def attached(place):
+        file = root / "cluster.yaml"
+        return connected(Resources(gpu=1), "somewhere", file=file, checkpoints=str(place))
+
+    with attached(tmp_path / "shared") as cluster:
+        assert cluster.checkpoints == str(tmp_path / "shared")
+    assert list((tmp_path / "shared").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    told = f"every node must reach the checkpoints in {tmp_path}/file, but: .* Give a folder that"
+    with pytest.raises(ResourceError, match=told), attached(tmp_path / "file"):
+        pass
