@@ -356,11 +356,11 @@ from ray.cluster_utils import Cluster
 from kdsearch import commands
 from kdsearch.search import stages
 stages.CHECKPOINT_EVERY = 0.0
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-cluster.add_node(num_cpus=1)
-cluster.wait_for_nodes()
 study, storage, place = sys.argv[1:]
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
 try:
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
     commands.run(study, Path(storage), cluster.address, checkpoints=place)
 finally:
     cluster.shutdown()
@@ -372,14 +372,17 @@ def test_students_of_another_node_keep_checkpoints_in_a_shared_place(
 ) -> None:
     """A head that runs no trial, one worker, a URI: the same leaderboard as on one machine."""
     storage, place = tmp_path / "runs", f"file://{tmp_path / 'shared'}"
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_NODES, str(whole[0].parent / "small.yaml"), str(storage), place],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"RAY_AUTH_MODE": "disabled"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = [str(whole[0].parent / "small.yaml"), str(storage), place]
+    log = tmp_path / "log"
+    with log.open("w") as output:  # no pipe: its nodes' processes would hold it open
+        done = subprocess.run(
+            [sys.executable, "-c", TWO_NODES, *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+            env=os.environ | {"RAY_AUTH_MODE": "disabled"},
+        )
+    assert done.returncode == 0, log.read_text()
     folder = store.named(storage)
     assert leaderboard(storage) == leaderboard(whole[0], f"small-{digest(storage)}-1")
     assert not (folder / "ray").exists()
