@@ -10,11 +10,12 @@ import click
 
 from kdsearch import __version__, catalogue
 from kdsearch.errors import Interrupted, KdsearchError
+from kdsearch.search import storage as store
 
 _STORAGE = click.option(
     "--storage",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
+    default=store.DEFAULT,
     show_default=True,
     envvar="KDSEARCH_STORAGE",
     help="Folder of teachers, signals, searches and the local MLflow store.",
@@ -86,6 +87,41 @@ def resume(study: Path | None, **options: Any) -> None:
     from kdsearch import commands
 
     _finish(lambda console: commands.resume(study, console=console, **options))
+
+
+@cli.command()
+@_STUDY
+@click.option(
+    "--address", help="The dashboard, http://HEAD:8265; else RAY_API_SERVER_ADDRESS, RAY_ADDRESS."
+)
+@click.option(
+    "--storage",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="KDSEARCH_STORAGE",
+    help="Absolute path on the cluster, best on a disk that all nodes share.  [default:"
+    " KDSEARCH_STORAGE of the head, else ~/kdsearch]",
+)
+@click.option(
+    "--working-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("."),
+    show_default=True,
+    help="Folder that is uploaded; relative paths of the study start there.",
+)
+@click.option(
+    "--max-concurrent", type=click.IntRange(min=1), help="Trials at once; else as many as fit."
+)
+@click.option("--fresh", is_flag=True, help="Start anew even if this study runs or is unfinished.")
+@click.option("--wait/--no-wait", default=True, help="Show the job's output until it ends.")
+def submit(study: Path, **options: Any) -> None:
+    """Run STUDY as a Ray job; follows its running job, or goes on where an earlier one stopped.
+
+    The same study again continues the same search, so a lost driver, head or terminal costs
+    nothing. `ray job submit --working-dir . -- kdsearch run STUDY` does without the checks.
+    """
+    from kdsearch import commands
+
+    commands.submit(study, console=_console(), **options)
 
 
 @cli.command()

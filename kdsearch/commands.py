@@ -5,12 +5,14 @@ record = commands.run("search_spaces/digits.yaml")
 print(commands.leaderboard(record, "markdown"))
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from kdsearch import __version__
 from kdsearch.errors import SearchError
 from kdsearch.files import write_atomically
 from kdsearch.progress import Display
@@ -62,6 +64,7 @@ def run(
         KdsearchError: the study, the cluster or the storage does not allow it; see `errors`.
         KeyboardInterrupt: Ctrl-C; what is done is kept and `run` or `resume` goes on.
     """
+    _check_version()
     study = _loaded(study)
     folder = store.folder_for(study, storage, fresh)
     return _go(study, folder, storage, console, address, max_concurrent, cluster, checkpoints)
@@ -90,6 +93,65 @@ def resume(
         study = _loaded(study)
         folder = store.unfinished(storage, study)
     return _go(study, folder, storage, console, address, max_concurrent, cluster, checkpoints)
+
+
+def submit(
+    study: str | Path,
+    address: str | None = None,
+    storage: Path | None = None,
+    working_dir: Path = Path(),
+    max_concurrent: int | None = None,
+    fresh: bool = False,
+    wait: bool = True,
+    console: Console | None = None,
+) -> str:
+    """Run a study as a job of a Ray cluster, or follow the job that runs it already.
+
+    A job whose driver, head or client was lost is gone on with by the next one of the same study
+    and storage.
+
+    Args:
+        study: the path of its file, in the working folder.
+        address: the dashboard's URL; else RAY_API_SERVER_ADDRESS, RAY_ADDRESS, or this machine's.
+        storage: an absolute path on the cluster; else the head's KDSEARCH_STORAGE or ~/kdsearch.
+        working_dir: the folder that is uploaded; relative paths of the study start there.
+        max_concurrent, fresh: as in `run`; `fresh` also follows no job that is under way.
+        wait: whether to write the job's output to the console until it ends.
+        console: where progress is shown; None shows nothing.
+
+    Returns:
+        The job's name, Ray's submission id.
+
+    Raises:
+        KdsearchError: the study, folder or cluster does not allow it, or the job failed.
+        Interrupted: the job was stopped, or Ctrl-C ended the waiting; the job heard nothing of it.
+    """
+    from kdsearch.search import submission
+
+    console = console or Console(quiet=True)
+    order, foreign = submission.prepared(Path(study), working_dir, storage, max_concurrent, fresh)
+    jobs = submission.Jobs(address)
+    job = None if fresh else jobs.running(order)
+    found = f"{job} runs already." if job else ""
+    job = job or jobs.submit(order)
+    for line in [
+        found or f"Submitted {job}.",
+        *submission.advice(order, job, jobs.address, foreign),
+    ]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if wait:
+        jobs.follow(job, lambda text: console.out(text, end="", highlight=False))
+    return job
+
+
+def _check_version() -> None:
+    """Refuse a study that another version has checked: here it may mean something else."""
+    submitted = os.environ.get(store.SUBMITTED_BY, __version__)
+    if submitted != __version__:
+        raise SearchError(
+            "a study must be submitted by the version of kdsearch that runs it, but it was by"
+            f" {submitted} and the cluster has {__version__}. Install the same on both."
+        )
 
 
 def _loaded(study: "Study | str | Path") -> "Study":

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from kdsearch.tracking import Event, Record
 
-_PLAIN_EVERY = 5.0  # seconds between two plain lines
+_PLAIN_EVERY = 5.0  # seconds between two plain lines, at first
+_PLAIN_SHARE = 0.02  # of a stage's time so far, between two of them later: a day has 350
 _LIVE_EVERY = 0.125  # seconds between two looks of a terminal
 _KINDS = {"teacher": "teacher", "search": "trial", "finals": "final", "levels": "level"}
 """The kind of training that each stage consists of."""
@@ -89,8 +90,9 @@ class Display:
 
     def _due(self) -> bool:
         """Counting takes time with every trial that there is: not for each of their epochs."""
-        every = _LIVE_EVERY if self._live else _PLAIN_EVERY
-        return time.monotonic() - self._shown > every
+        now = time.monotonic()
+        plain = max(_PLAIN_EVERY, _PLAIN_SHARE * (now - self._begun))
+        return now - self._shown > (_LIVE_EVERY if self._live else plain)
 
     def _show(self) -> None:
         self._shown = time.monotonic()

@@ -2,10 +2,14 @@
 
 import math
 import os
+import re
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import torch
 
@@ -19,8 +23,12 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# A student's own file is named from the working folder, which Tune would leave for its trial's.
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 # A stage that asks for no GPU shall see none; by default it would see them all.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+
+PATIENCE = 5.0  # seconds that a cluster may take to answer
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ def connected(
 
     `file` is the one that a growing cluster was launched from: it counts for what it can become,
     and may hold nothing now.
+    Within, SIGTERM ends a search as Ctrl-C does.
 
     Raises:
         ResourceError: the cluster cannot be reached, cannot hold one trial of the study, or does
@@ -82,25 +91,75 @@ def connected(
         if checkpoints:
             _check_reachable(ray, resources, checkpoints)
         most = max(len(nodes), fleet.nodes if fleet else 0)
-        yield Cluster(max_concurrent or resources.max_concurrent or room, most, checkpoints)
+        wanted = max_concurrent or resources.max_concurrent or room
+        with _termination_as_interrupt():
+            yield Cluster(wanted, most, checkpoints)
     finally:
         ray.shutdown()
 
 
 def _start(ray, address: str | None) -> None:  # type: ignore[no-untyped-def]
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    if address and re.fullmatch(r"[^/]+:\d+", address):
+        ask(address)
     try:
         if address is None:
             ray.init(address="local", include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        where = f"at {address}" if address else "on this machine"
-        raise ResourceError(
-            f"a Ray cluster must answer {where}, but: {reason}. Check the address, and with token"
-            " authentication that RAY_AUTH_MODE and the token are set."
-        ) from None
+        raise _silent(address, error) from None
+
+
+def ask(address: str) -> None:
+    """Ask the cluster at HOST:PORT once; `ray.init` asks a wrong one, or with a wrong token, for
+    minutes.
+
+    Raises:
+        ResourceError: it does not answer, or refuses.
+    """
+    import grpc
+    from ray._private.grpc_utils import init_grpc_channel
+    from ray.core.generated.gcs_service_pb2 import CheckAliveRequest
+    from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
+    from ray.exceptions import AuthenticationError
+
+    try:
+        with init_grpc_channel(address) as channel:
+            NodeInfoGcsServiceStub(channel).CheckAlive(CheckAliveRequest(), timeout=PATIENCE)
+    except grpc.RpcError as error:
+        raise _silent(address, error.details()) from None
+    except AuthenticationError as error:
+        raise _silent(address, error) from None
+
+
+def _silent(address: str | None, reason: object) -> ResourceError:
+    where = f"at {address}" if address else "on this machine"
+    said = str(reason).partition("\n")[0].rstrip(".")
+    return ResourceError(
+        f"a Ray cluster must answer {where}, but: {said}. Check the address, and with token"
+        " authentication that RAY_AUTH_MODE and the token are set."
+    )
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM, which `ray job stop` and a machine that is taken away send, acts as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)  # Tune's own while it runs
+        if not callable(handler):  # Ctrl-C is ignored, as by a shell's background jobs
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _check_reachable(ray, resources: Resources, place: str) -> None:  # type: ignore[no-untyped-def]

@@ -30,10 +30,13 @@ SCHEDULERS = "search/schedulers"
 _SEARCHABLE = ("objective", "recipe", "student")
 
 
-def of_study(study: "Study") -> Iterator[Problem]:
-    """Everything that is wrong with a study whose fields are well-formed."""
+def of_study(study: "Study", remote: bool = False) -> Iterator[Problem]:
+    """Everything that is wrong with a study whose fields are well-formed.
+
+    `remote`: absolute paths are another machine's, and not looked for.
+    """
     yield from _plugin_problems(study)
-    yield from _model_problems(study)
+    yield from _model_problems(study, remote)
     if name := study.data.published_as:
         try:
             baselines.query(dataset=name)
@@ -121,7 +124,7 @@ def _plugin_problems(study: "Study") -> Iterator[Problem]:
                 yield Problem(f"{path}.{key}", f"{law}, but got {key!r}.")
 
 
-def _model_problems(study: "Study") -> Iterator[Problem]:
+def _model_problems(study: "Study", remote: bool) -> Iterator[Problem]:
     yield from _network_problems("student", study.student)
     for depth, teacher in enumerate(study.teacher.chain, start=1):
         path = "teacher." * depth
@@ -129,7 +132,7 @@ def _model_problems(study: "Study") -> Iterator[Problem]:
             yield from _network_problems(f"{path}model", teacher.model)
         for kind in ("checkpoint", "logits"):
             file = getattr(teacher, kind)
-            if file and not Path(file).is_file():
+            if file and not (Path(file).is_file() or (remote and Path(file).is_absolute())):
                 yield Problem(f"{path}{kind}", f"must be a file, but {file!r} is none.")
     if study.teacher.logits and not study.data.views.identity:
         law = "a teacher known by its logits alone has none of augmented images"

@@ -1,6 +1,7 @@
 """The plan: what a study would do, said before anything is done."""
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdsearch import data
@@ -13,8 +14,10 @@ if TYPE_CHECKING:  # Ray takes seconds to import, and a plan alone needs none of
     from kdsearch.search.fleet import Fleet, NodeType
 
 
-def plan(study: Study) -> list[str]:
+def plan(study: Study, remote: bool = False) -> list[str]:
     """The plan in lines.
+
+    `remote`: data under absolute paths and URIs are another machine's, and not looked for.
 
     Raises:
         StudyError: the data are not there, or the algorithm or scheduler cannot be set up.
@@ -22,7 +25,8 @@ def plan(study: Study) -> list[str]:
     space = study.parsed_space
     problems, built = [], {}
     try:
-        data.find(study.data.name, study.data.settings)
+        if not (remote and any(map(elsewhere, study.data.places))):
+            data.find(study.data.name, study.data.settings)
     except (SettingError, DataError) as error:
         problems.append(Problem("data", str(error)))
     for path, build in {"algorithm": sampler_for, "scheduler": scheduler_for}.items():
@@ -110,6 +114,11 @@ def _nodes(asked: dict[str, int]) -> str:
 def _rows(study: Study) -> int:
     """The most rows that the finals can have."""
     return len(list(study.published())) + len(study.families)
+
+
+def elsewhere(place: str) -> bool:
+    """Whether a file, folder or URI is the same from every working folder."""
+    return "://" in place or Path(place).expanduser().is_absolute()
 
 
 def _shown(dimension: object) -> str:

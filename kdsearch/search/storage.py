@@ -19,7 +19,16 @@ from kdsearch.tracking import Journal, Record
 if TYPE_CHECKING:  # a study needs torch, and looking at a finished search does not
     from kdsearch.search.study import Study
 
-DEFAULT = Path("runs")
+
+def _thrown_away(place: Path) -> bool:
+    """Whether a place lies in the copy of a working folder that Ray makes for a job."""
+    return "working_dir_files" in place.absolute().parts
+
+
+DEFAULT = Path.home() / "kdsearch" if _thrown_away(Path()) else Path("runs")
+"""`runs`; in a Ray job `~/kdsearch`, because its working folder goes when it ends."""
+SUBMITTED_BY = "KDSEARCH_SUBMITTED_BY"
+"""Tells a job which version of kdsearch has checked its study."""
 
 
 def searches(storage: Path, room: str = "searches") -> list[Path]:
@@ -84,7 +93,16 @@ def folder_for(study: "Study", storage: Path, fresh: bool = False, room: str = "
     """Where a run of this study writes: its unfinished search, or a new folder.
 
     `fresh` starts a new one in any case. `room` is `searches` or `diagnoses`.
+
+    Raises:
+        SearchError: the storage would go with the job that writes it.
     """
+    if _thrown_away(storage):
+        raise SearchError(
+            f"storage must outlive the job that writes it, but {storage} lies in the job's copy of"
+            " the working folder. Give --storage or KDSEARCH_STORAGE an absolute path, best of a"
+            " disk that all nodes share."
+        )
     stem = ("diagnosis-" if room == "diagnoses" else "") + _stem(study)
     own = [folder for folder in searches(storage, room) if folder.name.startswith(stem)]
     if own and not fresh and not record_of(own[-1]).finished:

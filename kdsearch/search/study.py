@@ -17,6 +17,7 @@ from pydantic import Field
 from kdsearch import catalogue, values
 from kdsearch.baselines import published_settings
 from kdsearch.data.noise import Noise
+from kdsearch.data.splits import DATASETS
 from kdsearch.data.views import PLAIN, Views
 from kdsearch.errors import Problem, StudyError
 from kdsearch.objectives import PAPERS, family
@@ -58,6 +59,19 @@ class Data(Named):
     per_class: int | None = Field(None, ge=2)
     test_per_class: int | None = Field(None, ge=1)
     published_as: str | None = None
+
+    @property
+    def places(self) -> list[str]:
+        """The files, folders and URIs that it is read from."""
+        named = dict(self.settings)
+        if "file" not in named:
+            load = catalogue.load(DATASETS, self.name).load
+            parameters = inspect.signature(load).parameters.values()
+            named = {each.name: each.default for each in parameters} | named
+        found = [named[key] for key in ("root", "train", "test") if named.get(key)]
+        return [
+            str(place) for each in found for place in (each if isinstance(each, list) else [each])
+        ]
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -128,26 +142,29 @@ class Study(Value):
     tracking: Tracking = Tracking()
 
     @classmethod
-    def load(cls, path: str | Path) -> "Study":
+    def load(cls, path: str | Path, remote: bool = False) -> "Study":
         """Read a study file; with `extends: other.yaml` it says only what differs from that one.
+
+        `remote`: it is to run on another machine, which alone can find its absolute paths.
 
         Raises:
             StudyError: everything that is wrong with it.
         """
         path = Path(path)
-        return cls.of({"name": path.stem, **_read(path)}, source=path.name)
+        return cls.of({"name": path.stem, **_read(path)}, path.name, remote)
 
     @classmethod
-    def of(cls, content: Mapping[str, Any], source: str = "study") -> "Study":
-        """A study from a mapping. Errors as in `load`."""
+    def of(cls, content: Mapping[str, Any], source: str = "study", remote: bool = False) -> "Study":
+        """A study from a mapping. `remote` and errors as in `load`."""
         try:
             study = cls.model_validate(content)
         except pydantic.ValidationError as error:
             found = [*problems_of(error, cls), *mistakes.of_space(content)]
             with suppress(pydantic.ValidationError):
-                found += mistakes.of_study(cls.model_validate(mistakes.without(content, error)))
+                rest = cls.model_validate(mistakes.without(content, error))
+                found += mistakes.of_study(rest, remote)
             raise StudyError(source, dict.fromkeys(found)) from None
-        if found := [*mistakes.of_space(content), *mistakes.of_study(study)]:
+        if found := [*mistakes.of_space(content), *mistakes.of_study(study, remote)]:
             raise StudyError(source, dict.fromkeys(found))
         return study
 
@@ -250,7 +267,7 @@ def _settled(content: Any, folder: Path) -> Any:
     if not isinstance(content, dict):
         return content
     settled = {key: _settled(value, folder) for key, value in content.items()}
-    for key in _FILES & settled.keys():
+    for key in FILES & settled.keys():
         if isinstance(settled[key], str) and settled[key]:
             place = (folder / settled[key]).resolve()
             near = place.is_relative_to(Path.cwd())
@@ -260,7 +277,8 @@ def _settled(content: Any, folder: Path) -> Any:
     return settled
 
 
-_FILES = {"file", "checkpoint", "logits"}
+FILES = {"file", "checkpoint", "logits"}
+"""Keys whose values are files, found from the folder of the study that names them."""
 
 
 def _defaults(name: str) -> dict[str, Any]:
