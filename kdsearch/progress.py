@@ -71,7 +71,7 @@ class Display:
         study = self._record.header["study"]
         teacher, epochs = study["teacher"], 0
         while teacher:
-            here = not (teacher.get("checkpoint") or teacher.get("logits"))
+            here = not any(teacher.get(key) for key in ("checkpoint", "logits", "trained"))
             epochs += here * teacher["recipe"]["epochs"]
             teacher = teacher.get("teacher")
         self._done_at_begin = sum(self._ended().values())

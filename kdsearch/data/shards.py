@@ -94,10 +94,28 @@ class Shard:
                 with self._damage_told():
                     values = file.read_row_group(group, columns=[column]).column(0)
                 for row in wanted.tolist():
-                    yield self._picture(values[row - start].as_py(), column, row)
+                    yield self.picture(values[row - start], column, row)
             start = end
 
-    def _picture(self, value: Any, column: str, row: int) -> Picture:
+    def groups(self) -> list[int]:
+        """How many rows each of its row groups has."""
+        metadata = self._open().metadata
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+    def group(self, number: int, column: str) -> Any:
+        """One row group of a column, as pyarrow's chunked array."""
+        file = self._open()
+        self._column(file.schema_arrow, "image", column, _holds_pictures, "encoded pictures")
+        with self._damage_told():
+            return file.read_row_group(number, columns=[column]).column(0)
+
+    def picture(self, value: Any, column: str, row: int) -> Picture:
+        """The encoded picture that is in a row, given what the column has there.
+
+        Raises:
+            DataError: there is none.
+        """
+        value = value.as_py()
         content = value["bytes"] if isinstance(value, dict) else value
         if not content:
             raise DataError(
@@ -135,7 +153,7 @@ class Shard:
         except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"{self.place} must be a whole Parquet file, but cannot be read: {_short(error)}."
-                " It may be truncated: fetch it again."
+                " It may be truncated: fetch it again. Every node of a cluster must see it there."
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""Splits: one tensor of images and who may see which part of it.
+"""Splits: one tensor of images, or a stream of them, and who may see which part.
 
 A dataset file loads a `Dataset`, which knows its test part. `split` holds a stratified validation
 part out of the rest. A search sees train and validation; the test part is opened in the finals.
@@ -19,11 +19,19 @@ import pydantic
 from kdsearch import catalogue, values
 from kdsearch.data import subset
 from kdsearch.data.noise import Noise
+from kdsearch.data.normalisation import Normalisation
 from kdsearch.data.pictures import Pictures
+from kdsearch.data.stream import Stream
 from kdsearch.data.views import PLAIN, Views
 from kdsearch.errors import DataError, SettingError
 
 DATASETS = "data/datasets"
+
+HELD = (
+    "views must have no `area` where images are held, because it crops pictures as they are in"
+    " their files. Say `stream: true`, or `crop: 4` for small images."
+)
+"""Why held images have no random resized crop."""
 
 Indices = npt.NDArray[np.int64]
 Inputs = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.int64]
@@ -46,15 +54,19 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A dataset, the row numbers of its three disjoint parts, each sorted, and its views."""
+    """A dataset, the row numbers of its three disjoint parts, each sorted, and its views.
 
-    images: Inputs
+    given: mean and standard deviation, if they are not to be those of the train part.
+    """
+
+    images: Inputs | Stream
     labels: Indices
     classes: int
     train: Indices
     validation: Indices
     test: Indices
     views: Views = PLAIN
+    given: Normalisation | None = None
 
     @property
     def fitted(self) -> Indices:
@@ -65,20 +77,27 @@ class Splits:
     def normalisation(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Mean and standard deviation per channel of the raw values of the train part.
 
-        Per feature where these are no images; 0 and 1 for token ids, which stay as they are.
+        Of an even sample of it where it is streamed. Per feature where these are no images; 0 and 1
+        for token ids, which stay as they are.
         """
-        if self.images.dtype == np.int64:
+        if self.given:
+            return self.given.raw
+        images, train = self.images, self.train
+        if isinstance(images, Stream):
+            images = images.sample(train)
+            train = np.arange(len(images))
+        if images.dtype == np.int64:
             return np.zeros(1, np.float32), np.ones(1, np.float32)
-        if self.images.ndim == 2:
-            features = self.images[self.train].astype(np.float64)
+        if images.ndim == 2:
+            features = images[train].astype(np.float64)
             spread = np.maximum(features.std(axis=0), 1e-6)
             return features.mean(axis=0).astype(np.float32), spread.astype(np.float32)
         # Each of the 256 values is counted: exact, and no copy of all images as floats is made.
-        channels = self.images.shape[1]
+        channels = images.shape[1]
         counts = np.zeros((channels, 256), dtype=np.int64)
-        for rows in np.array_split(self.train, 1 + len(self.train) * self.images[0].size // 2**24):
+        for rows in np.array_split(train, 1 + len(train) * images[0].size // 2**24):
             for channel in range(channels):
-                found = self.images[rows, channel].ravel()
+                found = images[rows, channel].ravel()
                 counts[channel] += np.bincount(found, minlength=256)
         shares = counts / counts.sum(axis=1, keepdims=True)
         mean = shares @ np.arange(256.0)
@@ -88,9 +107,17 @@ class Splits:
 
     @cached_property
     def digest(self) -> str:
-        """A short SHA-256 of the content: every image, every label, and who sees which."""
+        """A short SHA-256 of the content: every image, every label, and who sees which.
+
+        Of a stream it is the state of the files, not what is in them.
+        """
         content = hashlib.sha256()
-        for array in (self.images, self.labels, self.train, self.validation, self.test):
+        images = self.images
+        if isinstance(images, Stream):
+            images = np.frombuffer(images.identity.encode(), np.uint8)
+        if self.given:
+            content.update(self.given.model_dump_json().encode())
+        for array in (images, self.labels, self.train, self.validation, self.test):
             content.update(repr((array.shape, array.dtype.str)).encode())
             content.update(np.ascontiguousarray(array).data)
         return content.hexdigest()[:16]
@@ -102,6 +129,7 @@ def load(
     seed: int = 0,
     noise: Mapping[str, Any] | None = None,
     views: Mapping[str, Any] | None = None,
+    normalisation: Mapping[str, Any] | None = None,
     classes: int | None = None,
     per_class: int | None = None,
     test_per_class: int | None = None,
@@ -112,7 +140,8 @@ def load(
     With `file`, the function `name` of a user's own file loads it. `classes`, `per_class` and
     `test_per_class` keep a part of it, as `subset.kept` says. `noise` (the fields of `Noise`) makes
     some labels of train and validation wrong; the split is that of the clean labels. `views` (the
-    fields of `Views`) is how students see the images.
+    fields of `Views`) is how students see the images, `normalisation` (those of `Normalisation`)
+    what is taken off them and by what they are divided.
 
     Raises:
         NameNotFound: no dataset has this name.
@@ -121,20 +150,24 @@ def load(
     """
     dataset = _dataset(name, settings)
     kept = subset.kept(dataset.labels, dataset.test, classes, per_class, test_per_class, seed)
-    images: Inputs
-    if isinstance(dataset.images, Pictures):
+    seen = Views.model_validate(views or {})
+    images: Inputs | Stream
+    if isinstance(dataset.images, Pictures) and dataset.images.stream:
+        images = Stream.of(dataset.images, kept, seen.margin)
+    elif seen.area:
+        raise SettingError(HELD)
+    elif isinstance(dataset.images, Pictures):
         images = dataset.images.decoded(kept)
     else:
         everything = len(kept) == len(dataset.labels)
-        images = dataset.images if everything else dataset.images[kept]
+        chosen = dataset.images if everything else dataset.images[kept]
+        images = np.ascontiguousarray(chosen)  # with gaps, every process would hold its own copy
     classes, labels, test = classes or dataset.classes, dataset.labels[kept], dataset.test[kept]
     rows = np.flatnonzero(~test)
     held_out = stratified(labels[rows], validation, seed)
     if noise is not None:
         labels = labels.copy()
         labels[rows] = Noise.model_validate(noise).on(labels[rows], classes)
-    if not images.flags.c_contiguous:
-        images = images.copy()  # with gaps, every process of a node would hold its own
     splits = Splits(
         images=images,
         labels=labels,
@@ -142,10 +175,16 @@ def load(
         train=rows[~held_out],
         validation=rows[held_out],
         test=np.flatnonzero(test),
-        views=Views.model_validate(views or {}),
+        views=seen,
+        given=None if normalisation is None else Normalisation.model_validate(normalisation),
     )
     if images.ndim != 4 and not splits.views.identity:
         raise SettingError("views must be of images, but the data holds none. Leave views out.")
+    if splits.given and (images.ndim, images.shape[1]) != (4, len(splits.given.mean)):
+        raise SettingError(
+            f"normalisation must be of images of as many channels, but has {len(splits.given.mean)}"
+            f" means and the data is of the shape {images.shape[1:]}."
+        )
     if not (len(splits.train) and len(splits.validation) and len(splits.test)):
         raise SettingError(
             f"train, validation and test must each hold images, but validation={validation!r}"

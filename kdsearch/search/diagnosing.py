@@ -23,7 +23,7 @@ from kdsearch.search.jobs import FinalJobs, Job
 from kdsearch.search.runner import check_networks
 from kdsearch.search.stages import Stages
 from kdsearch.search.study import Study
-from kdsearch.search.teaching import Say
+from kdsearch.search.teaching import Say, fetched
 from kdsearch.search.trial import Lesson
 from kdsearch.teachers.view import view
 from kdsearch.tracking import Journal, Record
@@ -54,7 +54,9 @@ class Diagnosis:
         Raises:
             Interrupted: Ctrl-C; `kdsearch diagnose` of the same study goes on.
         """
-        stages = Stages(self.study, self.folder, self.storage, self.journal, self._splits, cluster)
+        stages = Stages(
+            self.study, self.folder, self.storage, self.journal, self._splits, cluster, whole=True
+        )
         stages.begin("diagnosis")
         lesson = stages.teach(say)
         facts = Record.of(self.journal).facts
@@ -93,7 +95,7 @@ class Diagnosis:
             num_cpus=resources.cpu, num_gpus=resources.gpu, max_retries=2
         )
         experiment = self.study.assembled({"objective": KD})
-        found: list[dict[str, Any]] = ray.get(task.remote(experiment, lesson))
+        found: list[dict[str, Any]] = fetched(task.remote(experiment, lesson))
         return found
 
 

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from kdsearch import baselines, catalogue, models
-from kdsearch.data.splits import DATASETS
+from kdsearch.data.splits import DATASETS, HELD
 from kdsearch.errors import KdsearchError, Problem, StudyError
 from kdsearch.objectives import from_spec
 from kdsearch.objectives.guard import refusal
@@ -137,6 +137,14 @@ def _model_problems(study: "Study", remote: bool) -> Iterator[Problem]:
     if study.teacher.logits and not study.data.views.identity:
         law = "a teacher known by its logits alone has none of augmented images"
         yield Problem("data.views", f"{law}: leave views out, or give the teacher's checkpoint.")
+    views = study.data.views
+    if views.area and not study.data.streamed and "file" not in study.data.settings:
+        yield Problem("data.views.area", HELD)
+    if study.data.streamed and study.signals == "stored" and not (views.identity or views.count):
+        law = "the teacher of a stream must run beside its students, or views must have a count"
+        yield Problem(
+            "signals", f"{law}, but ever new views were to be stored. Say `signals: online`."
+        )
     if study.teacher.logits and study.signals == "online":
         yield Problem("signals", "logits alone cannot run online: leave it out.")
 

@@ -47,7 +47,7 @@ def plan(study: Study, remote: bool = False) -> list[str]:
         study.question or study.name,
         f"data {study.data.name}, teacher"
         f" {' taught by '.join(link.name or link.logits for link in study.teacher.chain)},"
-        f" student {study.student.name}",
+        f" student {study.student.known_as}",
         "",
         f"{len(dimensions)} dimensions:",
         *(f"  {path:{width}}  {_shown(dim)}" for path, dim in dimensions.items()),

@@ -30,10 +30,9 @@ class Principled:
     """The teacher's view of the validation part, to score coefficients with."""
 
     def __init__(self, study: Study, data: Splits, logits: Logits) -> None:
-        """`logits` are the teacher's of `data.fitted`."""
+        """`logits` are the teacher's of `data.validation`."""
         self._study = study
-        rows = data.fitted.searchsorted(data.validation)
-        self._logits = torch.from_numpy(logits[rows])
+        self._logits = torch.from_numpy(logits)
         self._labels = torch.from_numpy(data.labels[data.validation])
 
     def ranked(self, count: int = CANDIDATES) -> Ranked:

@@ -67,13 +67,13 @@ class Run:
 
     def _note_published(self) -> None:
         if not Record.of(self.journal).papers:
-            for row in _published_rows(self.study):
+            for row in published_rows(self.study):
                 self.journal.append("paper", row=row.model_dump(), marks=row.marks())
 
     def _search(self, stages: Stages) -> None:
         record = Record.of(self.journal)
         space = self.study.parsed_space
-        principled = Principled(self.study, self._splits, stages.plain)
+        principled = Principled(self.study, self._splits, stages.validation)
         published = list(self.study.published())
         chosen = self._principled_first(principled, record)
         proposals = Proposals(space, sampler_for(self.study), [*published, *chosen])
@@ -169,17 +169,18 @@ def ranked_coefficients(
     ):
         # A journal of its own: this is no search.
         journal = Journal(Path(folder) / "journal.jsonl")
-        teaching = Teaching(study.teacher, splits, storage, study.resources, journal)
-        logits = teaching.signals(console.print)
+        whole = study.signals == "stored"
+        teaching = Teaching(study.teacher, splits, storage, study.resources, journal, whole)
+        logits = teaching.of_validation(teaching.signals(console.print))
     return Principled(study, splits, logits).ranked()
 
 
-def _published_rows(study: Study) -> list[baselines.Row]:
+def published_rows(study: Study) -> list[baselines.Row]:
     """The papers' rows for the study's dataset, teacher and student."""
     dataset = study.data.published
     if dataset is None or not study.teacher.name:
         return []
     try:
-        return baselines.query(study.teacher.name, study.student.name, dataset)
+        return baselines.query(study.teacher.name, study.student.known_as, dataset)
     except NameNotFound:  # of a network that no paper has published
         return []

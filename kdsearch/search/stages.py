@@ -38,12 +38,19 @@ class Stages:
         journal: Journal,
         splits: Splits,
         cluster: Cluster,
+        whole: bool = False,
     ) -> None:
-        """`folder` is the run's own, `storage` what all studies share."""
+        """`folder` is the run's own, `storage` what all studies share.
+
+        whole: the teacher's plain logits of all fitted images are wanted, though it runs online.
+        """
         self._study, self._folder, self._journal = study, folder, journal
         self._splits, self._cluster = splits, cluster
         _ = splits.normalisation  # computed once here, and not by every worker
-        self.teaching = Teaching(study.teacher, splits, storage, study.resources, journal)
+        self._whole = whole or study.signals == "stored"
+        self.teaching = Teaching(
+            study.teacher, splits, storage, study.resources, journal, self._whole
+        )
 
     def begin(self, kind: str) -> None:
         """Open the journal for a sitting of a run of this kind (`search` or `diagnosis`)."""
@@ -65,20 +72,27 @@ class Stages:
         )
 
     def teach(self, say: Say) -> Lesson:
-        """Train the teacher or find it; returns what every student is given."""
+        """Train the teacher or find it; returns what every student is given.
+
+        `validation` are then its plain logits of the validation part.
+
+        Raises:
+            ResourceError: the disk is too small for its logits.
+        """
         self._mark("teacher", "begin")
-        self.plain = np.ascontiguousarray(self.teaching.signals(say))
-        views: list[Any] = []
-        if self._study.signals == "stored":
-            needed = self._splits.views.needed(self._study.recipe.epochs)
-            views = [ray.put(view) for view in self.teaching.views(needed, say)]
+        stored = self._study.signals == "stored"
+        needed = self._splits.views.needed(self._study.recipe.epochs) if stored else 0
+        self.teaching.check_space(needed)
+        plain = np.ascontiguousarray(self.teaching.signals(say))
+        self.validation = self.teaching.of_validation(plain)
+        views = [ray.put(view) for view in self.teaching.views(needed, say)]
         self.lesson = Lesson(
             self.teaching.shared,
-            ray.put(self.plain),
+            ray.put(plain) if self._whole else None,
             self.teaching.similarity(),
             tuple(views),
             self._study.teacher,
-            self.teaching.weights if self._study.signals == "online" else b"",
+            b"" if stored else self.teaching.weights,
         )
         self._mark("teacher", "end")
         return self.lesson

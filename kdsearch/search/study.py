@@ -17,6 +17,7 @@ from pydantic import Field
 from kdsearch import catalogue, values
 from kdsearch.baselines import published_settings
 from kdsearch.data.noise import Noise
+from kdsearch.data.normalisation import Normalisation
 from kdsearch.data.splits import DATASETS
 from kdsearch.data.views import PLAIN, Views
 from kdsearch.errors import Problem, StudyError
@@ -47,7 +48,8 @@ class Data(Named):
     """A dataset by name, the share of its training images held out, and what is done to it.
 
     `classes`, `per_class` and `test_per_class` keep a part, `noise` makes labels wrong, `views`
-    augments; `published_as` is the name under which papers publish the set, where it is not its
+    augments, `normalisation` is given where trained networks expect another than the data's own;
+    `published_as` is the name under which papers publish the set, where it is not its
     own.
     """
 
@@ -55,6 +57,7 @@ class Data(Named):
     seed: int = Field(0, ge=0)
     noise: Noise | None = None
     views: Views = PLAIN
+    normalisation: Normalisation | None = None
     classes: int | None = Field(None, ge=2)
     per_class: int | None = Field(None, ge=2)
     test_per_class: int | None = Field(None, ge=1)
@@ -77,6 +80,11 @@ class Data(Named):
     def arguments(self) -> dict[str, Any]:
         """What `data.load` takes."""
         return self.model_dump(exclude={"published_as"})
+
+    @property
+    def streamed(self) -> bool:
+        """Whether its pictures stay in their files; not known of a user's own dataset."""
+        return bool(self.settings.get("stream"))
 
     @property
     def published(self) -> str | None:
@@ -210,7 +218,7 @@ class Study(Value):
         named = [name for name in families if name in catalogue.names(PAPERS)]
         for name in dict.fromkeys(["ce", "kd", *named]):
             taught = self.teacher.name
-            pair = (taught and published_settings(name, taught, self.student.name)) or {}
+            pair = (taught and published_settings(name, taught, self.student.known_as)) or {}
             wanted = published_objective(name, **pair)
             known = _defaults(name) | pair
             draw = {"objective": {"name": name, **known}, **base}

@@ -18,7 +18,7 @@ import ray
 import torch
 
 from kdsearch.data import Splits
-from kdsearch.errors import StoreError
+from kdsearch.errors import KdsearchError, StoreError
 from kdsearch.files import write_atomically
 from kdsearch.models import last_layer
 from kdsearch.objectives import family
@@ -43,42 +43,54 @@ class Teaching:
         storage: Path,
         resources: Resources,
         journal: Journal,
+        whole: bool = True,
         name: str = "teacher",
         shared: Any = None,
     ) -> None:
         """`name` is the teacher's in the journal; its own teacher's is `<name>'s teacher`.
 
+        whole: its plain logits are wanted of all fitted images, and not of validation alone.
         `shared` is a reference to the data, where it lies in the object store already.
         """
         self._teacher, self._data, self._journal, self._name = taught, data, journal, name
         self.shared = ray.put(data) if shared is None else shared
         above = taught.teacher
         self._above = above and Teaching(
-            above, data, storage, resources, journal, f"{name}'s teacher", self.shared
+            above,
+            data,
+            storage,
+            resources,
+            journal,
+            data.views.identity and (whole or bool(above.logits)),
+            f"{name}'s teacher",
+            self.shared,
         )
+        self.whole, self._rows = whole, data.fitted if whole else data.validation
         self._digest = taught.digest(data)
         self._weights_file = storage / "teachers" / f"{self._digest}.pt"
-        self._key = logits.key(self._digest, data.digest, data.views)
+        self._key = logits.key(self._digest, data.digest, data.views, whole)
         self._signals = storage / "signals" / self._key
         self._options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu, "max_retries": 2}
         self._weights = b""
 
     def signals(self, say: Say) -> logits.Logits:
-        """Its logits (len(data.fitted), classes) of the images themselves, stored or made.
+        """Its logits of the images themselves, stored or made: (len(data.fitted), classes), or
+        those of `data.validation` where they are not wanted whole.
 
         A read-only view of the file. `say` receives a sentence on what was found or made anew.
         """
         taught = self._teacher
         if taught.logits:
-            found = elsewhere.logits(taught.logits, self._data.fitted, self._data.classes)
+            found = elsewhere.logits(taught.logits, self._rows, self._data.classes)
             say(f"Teacher: the logits of {taught.logits}.")
         else:
             trained = self._load_weights(say)
             if not trained:
                 self._train(say)
             (found,), made = self._stored([None], say)
-            if taught.checkpoint:
-                say(f"Teacher: {taught.name} with the weights of {taught.checkpoint}.")
+            if taught.elsewhere:
+                weights = taught.checkpoint or "its library"
+                say(f"Teacher: {taught.name} with the weights of {weights}.")
             elif trained and not made:
                 say(
                     f"Teacher {self._digest} is stored with its signals: neither trained nor run"
@@ -87,10 +99,14 @@ class Teaching:
         self._check_accuracy(found)
         return found
 
+    def of_validation(self, found: logits.Logits) -> logits.Logits:
+        """The rows of the validation part, of what `signals` gave."""
+        return found[self._rows.searchsorted(self._data.validation)]
+
     def _check_accuracy(self, found: logits.Logits) -> None:
         """Refuse a teacher from elsewhere that does not know the data: it would cost hours."""
         taught, data = self._teacher, self._data
-        said = found[data.fitted.searchsorted(data.validation)].argmax(axis=1)
+        said = self.of_validation(found).argmax(axis=1)
         accuracy = float((said == data.labels[data.validation]).mean())
         least = taught.accuracy or (0 if taught.epochs else min(1.0, 2 / data.classes))
         if accuracy < least:
@@ -100,21 +116,19 @@ class Teaching:
                 " normalised in another way."
             )
 
-    def views(self, count: int, say: Say) -> list[logits.Logits]:
-        """Its logits of each of the first `count` views, stored or made; after `signals`.
+    def check_space(self, count: int) -> None:
+        """Hold the logits of `count` views against the disk. Errors as `logits.check_space`."""
+        logits.check_space(self._signals, count, len(self._rows), self._data.classes)
 
-        Raises:
-            ResourceError: the disk is too small for them.
-        """
-        data = self._data
-        logits.check_space(self._signals, count, len(data.fitted), data.classes)
+    def views(self, count: int, say: Say) -> list[logits.Logits]:
+        """Its logits of each of the first `count` views, stored or made; after `signals`."""
         return self._stored(list(range(count)), say)[0]
 
     def _stored(
         self, views: Sequence[int | None], say: Say
     ) -> tuple[list[logits.Logits], list[int | None]]:
         """The logits of views, None the images themselves, and which of them were made now."""
-        rows, found, missing = self._data.fitted, {}, []
+        rows, found, missing = self._rows, {}, []
         for view in views:
             file = logits.file(self._signals, view)
             try:
@@ -154,7 +168,7 @@ class Teaching:
         return float((predicted == self._data.labels[self._data.test]).mean())
 
     def _load_weights(self, say: Say) -> bool:
-        if self._teacher.checkpoint:
+        if self._teacher.checkpoint or self._teacher.trained:
             network = teacher.network(self._teacher, self._data)
             self._weights = teacher.pack(network, self._digest)
             return True
@@ -178,7 +192,10 @@ class Teaching:
         if self._above and self._teacher.teacher:
             plain = np.ascontiguousarray(self._above.signals(say))
             above = Above(
-                self._teacher.teacher, self._above.weights, plain, self._above.similarity()
+                self._teacher.teacher,
+                self._above.weights,
+                plain if self._above.whole else None,
+                self._above.similarity(),
             )
         self._journal.append(
             "trial",
@@ -190,7 +207,7 @@ class Teaching:
         )
         task = ray.remote(_train).options(**self._options)
         for reference in task.remote(self._teacher, self.shared, above):
-            came = ray.get(reference)
+            came = fetched(reference)
             if isinstance(came, bytes):
                 self._weights = came
                 write_atomically(self._weights_file, came)
@@ -205,25 +222,28 @@ class Teaching:
             return
         task = ray.remote(_run).options(**self._options)
         for reference in task.remote(self._teacher, self.shared, self._weights, rows, views):
-            yield ray.get(reference)
+            yield fetched(reference)
 
 
 class Above(NamedTuple):
-    """A teacher's own teacher: what it is, its weights, plain logits and classes' similarity."""
+    """A teacher's own teacher: what it is, its weights, and its classes' similarity.
+
+    plain: its plain logits of the fitted images; None where it runs online.
+    """
 
     teacher: Teacher
     weights: bytes
-    plain: logits.Logits
+    plain: logits.Logits | None
     similarity: torch.Tensor | None
 
 
 def _train(taught: Teacher, data: Splits, above: Above | None) -> Iterator[EpochResult | bytes]:
     """Yields each epoch, then the packed weights; runs in a worker."""
     signals: torch.Tensor | Signals | None = None
-    if above and data.views.identity:
+    if above and above.plain is not None:
         rows = data.fitted.searchsorted(data.train)
         signals = torch.from_numpy(above.plain[rows]).to(device())
-    elif above:  # it sees views of its own, which nobody else will see again
+    elif above:  # it sees views of its own, or nothing is to be stored
         network = teacher.unpack(above.weights, above.teacher, data).to(device())
         signals = Online(network, above.teacher.recipe)
     training = taught.training(data, device(), signals, above.similarity if above else None)
@@ -240,6 +260,16 @@ def _run(
     of = part(data, rows, device())
     for view in views:
         yield predict(model, of, view, taught.recipe).cpu().numpy()
+
+
+def fetched(reference: Any) -> Any:
+    """What a task gives; a mistake that kdsearch can name is raised as it was in the worker."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, KdsearchError):
+            raise error.cause from None
+        raise
 
 
 def device() -> str:

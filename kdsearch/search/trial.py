@@ -25,10 +25,10 @@ CHECKPOINT_EVERY = 30.0
 class Lesson(NamedTuple):
     """What every student of a study is given: small, for what is large lies in the object store.
 
-    data: reference to the splits. plain: to the teacher's logits of `splits.fitted`, as it is.
-    similarity: of its classes, (classes, classes), where its last layer tells it. views: references
-    to its logits of each view, by number. teacher, weights: of one that runs online; else the
-    weights are empty.
+    data: reference to the splits. plain: to the teacher's logits of `splits.fitted`, as it is; None
+    where nobody needs them, because it runs online. similarity: of its classes, (classes, classes),
+    where its last layer tells it. views: references to its logits of each view, by number. teacher,
+    weights: of one that runs online; else the weights are empty.
     """
 
     data: Any

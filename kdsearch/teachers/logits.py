@@ -31,9 +31,13 @@ _FORMAT = 2
 _LARGEST = 65504.0  # of float16
 
 
-def key(teacher: str, data: str, views: Views) -> str:
-    """The name of a store, of the digests of teacher and data and of the views."""
-    return values.digest([_FORMAT, GENERATOR, teacher, data, views.unlimited.model_dump()])
+def key(teacher: str, data: str, views: Views, whole: bool = True) -> str:
+    """The name of a store, of the digests of teacher and data and of the views.
+
+    whole: it holds all fitted images, and not validation alone.
+    """
+    part = [] if whole else ["validation"]
+    return values.digest([_FORMAT, GENERATOR, teacher, data, views.unlimited.model_dump(), *part])
 
 
 def file(folder: Path, view: int | None) -> Path:

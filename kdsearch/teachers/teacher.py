@@ -27,12 +27,14 @@ class Teacher(Value):
     KL versus MSE (arXiv 2105.08919) studies such chains.
 
     One that was trained elsewhere is a `model` with a `checkpoint`, or `logits` alone: paths, see
-    `elsewhere.py`. accuracy: what it must reach at least on the validation part, in (0, 1].
+    `elsewhere.py`; or a `model` that comes `trained` from its library, and is used as it is.
+    accuracy: what it must reach at least on the validation part, in (0, 1].
     """
 
     model: Network | None = None
     checkpoint: str = ""
     logits: str = ""
+    trained: bool = False
     accuracy: float | None = Field(None, gt=0, le=1)
     recipe: Recipe = Recipe()
     seed: int = Field(0, ge=0)
@@ -46,7 +48,12 @@ class Teacher(Value):
                 "a teacher must be a `model`, a `model` with its `checkpoint`, or `logits` alone,"
                 f" but got {', '.join(sorted(self.model_fields_set)) or 'nothing'}."
             )
-        if (self.logits or self.checkpoint) and self.teacher:
+        if self.trained and (self.logits or self.checkpoint):
+            raise ValueError(
+                "a teacher must be trained in its library or have a `checkpoint` or `logits`, but"
+                " got both. Leave `trained` out."
+            )
+        if self.elsewhere and self.teacher:
             raise ValueError("a teacher that was trained elsewhere has no `teacher` here.")
         return self
 
@@ -64,13 +71,18 @@ class Teacher(Value):
 
     @property
     def name(self) -> str:
-        """Of its network; empty where only its logits are known."""
-        return self.model.name if self.model else ""
+        """Of its network, as papers know it; empty where only its logits are known."""
+        return self.model.known_as if self.model else ""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it was trained elsewhere."""
+        return bool(self.logits or self.checkpoint or self.trained)
 
     @property
     def epochs(self) -> int:
         """For how many it is trained here."""
-        return 0 if self.logits or self.checkpoint else self.recipe.epochs
+        return 0 if self.elsewhere else self.recipe.epochs
 
     @property
     def chain(self) -> tuple["Teacher", ...]:
@@ -83,10 +95,14 @@ class Teacher(Value):
         Raises:
             StoreError: its checkpoint or its logits cannot be read.
         """
-        if elsewhere_file := self.logits or self.checkpoint:
+        if self.elsewhere:
             network = self.model and self.model.model_dump(mode="json")
-            return values.digest([_FORMAT, network, elsewhere.sha256(elsewhere_file), data.digest])
-        content = self.model_dump(mode="json", exclude={"objective", "teacher", "accuracy"})
+            file = self.logits or self.checkpoint
+            trained = elsewhere.sha256(file) if file else "by its library"
+            return values.digest([_FORMAT, network, trained, data.digest])
+        content = self.model_dump(
+            mode="json", exclude={"objective", "teacher", "accuracy", "trained"}
+        )
         content["objective"] = from_spec(self.objective).model_dump(mode="json")
         if self.teacher:
             content["teacher"] = self.teacher.digest(data)

@@ -25,6 +25,12 @@ class Network(Value):
         """The keys beside the name."""
         return dict(self.__pydantic_extra__ or {})
 
+    @property
+    def known_as(self) -> str:
+        """What papers call it: a library's network has its name there."""
+        library = self.name in ("torchvision", "timm")
+        return str(self.size.get("model", self.name)) if library else self.name
+
 
 class Experiment(Value):
     """One network, one objective, one recipe, one seed.

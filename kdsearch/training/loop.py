@@ -3,7 +3,8 @@
     for result in Training(experiment, learn, judge, classes, teacher_logits):
         print(result.epoch, result.accuracy)
 
-Data lives on the device as one tensor; a batch is an index. All randomness comes from the
+Data that fit live on the device as one tensor, and a batch is an index; a stream's batches are
+decoded ahead while one trains. All randomness comes from the
 experiment's seed and the data's views: initial weights from the seed, the order of an epoch from
 (seed, epoch), so students of one seed see the same batches in the same order whatever they
 minimise.
@@ -125,23 +126,23 @@ class Training(Iterator[EpochResult]):
             group["lr"] = recipe.rate(self.epoch)
         self.model.train()
         order = epoch_order(len(self.learn), self.experiment.seed, self.epoch)
-        batches = order.to(self.learn.device).split(recipe.batch_size)
+        view = self.learn.views.of_epoch(self.epoch)
         # Summed on the device and read once: a check per batch would stall a GPU.
-        total = torch.zeros((), device=self.learn.device)
-        for number, at in enumerate(batches):
-            loss = self._loss(number, at)
+        total, number = torch.zeros((), device=self.learn.device), 0
+        for at, images in self.learn.batches(order, recipe.batch_size, view):
+            loss = self._loss(number, at, images)
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self.optimiser.step()
             if self.average:
                 self.average.update_parameters(self.model)
             total += loss.detach()
-        return total.item() / len(batches)
+            number += 1
+        return total.item() / number
 
-    def _loss(self, number: int, at: Tensor) -> Tensor:
-        """The loss of one batch, of the positions (n,)."""
+    def _loss(self, number: int, at: Tensor, images: Tensor) -> Tensor:
+        """The loss of one batch: its number, positions (n,) and images."""
         recipe, seed, epoch = self.experiment.recipe, self.experiment.seed, self.epoch
-        images = self.learn.images(at, self.learn.views.of_epoch(epoch))
         teacher = self.signals(epoch, at, images) if self.signals else None
         labels = self.learn.labels[at]
         random = mixing.chance(seed, epoch, number) if recipe.cutout or recipe.mixup else None
@@ -191,5 +192,5 @@ def predict(
     """
     model.eval()
     recipe = recipe or Recipe()
-    positions = torch.arange(len(of), device=of.device).split(_EVALUATION_BATCH)
-    return torch.cat([recipe.forward(model, of.images(at, view)).float() for at in positions])
+    batches = of.batches(torch.arange(len(of)), _EVALUATION_BATCH, view)
+    return torch.cat([recipe.forward(model, images).float() for _, images in batches])

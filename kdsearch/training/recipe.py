@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -10,15 +10,13 @@ from torch import Tensor, nn
 
 from kdsearch.values import Value
 
-_DROPS = (0.625, 0.75, 0.875)  # of the epochs, after which `step` lowers the learning rate
-
 
 class Recipe(Value):
     """Optimiser, schedule and batch size; defaults are the CIFAR-100 recipe of CRD (1910.10699).
 
-    The learning rate is the peak. `step` multiplies it by 0.1 after 62.5 %, 75 % and 87.5 % of the
-    epochs, which is 150, 180 and 210 of 240; `cosine` falls to zero by half a cosine. `warmup`
-    epochs rise to it linearly first.
+    The learning rate is the peak. `step` multiplies it by 0.1 after each of the shares `steps` of
+    the epochs, by default after 150, 180 and 210 of 240; `cosine` falls to zero by half a cosine.
+    `warmup` epochs rise to it linearly first.
 
     ema: decay per step of an average of the weights, which is then what is evaluated; 0 is none.
     cutout: side in pixels of a square hole in every training image (arXiv 1708.04552); 0 is none.
@@ -36,6 +34,7 @@ class Recipe(Value):
     nesterov: bool = False
     weight_decay: float = Field(5e-4, ge=0)
     schedule: Literal["step", "cosine", "constant"] = "step"
+    steps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.625, 0.75, 0.875)
     warmup: int = Field(0, ge=0)
     ema: float = Field(0, ge=0, lt=1)
     cutout: int = Field(0, ge=0)
@@ -57,7 +56,7 @@ class Recipe(Value):
         done = (epoch - 1) / self.epochs
         match self.schedule:
             case "step":
-                return self.learning_rate * 0.1 ** sum(done >= at for at in _DROPS)
+                return self.learning_rate * 0.1 ** sum(done >= at for at in self.steps)
             case "cosine":
                 return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
             case "constant":
@@ -66,7 +65,9 @@ class Recipe(Value):
     @property
     def first_drop(self) -> int | None:
         """The last epoch before `step` lowers the learning rate; None for other schedules."""
-        return math.ceil(_DROPS[0] * self.epochs) if self.schedule == "step" else None
+        if self.schedule != "step" or not self.steps:
+            return None
+        return sum(done / self.epochs < min(self.steps) for done in range(self.epochs))
 
     @property
     def settled(self) -> int | None:

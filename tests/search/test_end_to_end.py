@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
 from kdsearch.reporting.rungs import Curves
 from kdsearch.search import storage as store
 from kdsearch.tracking import Journal, Record
+from tests.data.small import photographs
 
 pytestmark = pytest.mark.slow
 
@@ -463,3 +465,31 @@ def test_students_of_views_learn_from_the_teachers_logits_of_the_same_views(tmp_
         files = {file.name for file in (storage / "signals").rglob("*.arrow")}
         assert ("view-00002.arrow" in files) == (signals == "stored")
     assert found["stored"] == pytest.approx(found["online"], rel=1e-3)
+
+
+def test_pictures_are_streamed_and_the_teacher_runs_beside_every_student(tmp_path: Path) -> None:
+    """Of the teacher's logits only those that principled selection reads are kept."""
+    photographs(tmp_path / "pictures", each=12, sides=(20, 40))
+    pictures = {"name": "image_folder", "root": str(tmp_path / "pictures"), "size": 16}
+    space = {"objective": {"name": "ptloss", "epsilons": [{"uniform": [0, 2]}]}}
+    study = write(
+        tmp_path,
+        data=pictures | {"stream": True, "validation": 0.25, "views": {"area": 0.3, "flip": True}},
+        signals="online",
+        space=space,
+        recipe={"epochs": 2, "batch_size": 8},
+        search={"trials": 5, "scheduler": {"name": "none"}, "algorithm": {"name": "random"}},
+    )
+    storage = tmp_path / "runs"
+    done = kdsearch("run", study, "--storage", storage)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = store.named(storage)
+    record = store.record_of(folder)
+    trials = record.of_kind("trial")
+    assert {trial.status for trial in trials} == {"finished"}
+    assert "principled" in {trial.origin for trial in trials}
+    (signals,) = (storage / "signals").rglob("*.arrow")
+    with pa.memory_map(str(signals)) as source:
+        assert pa.ipc.open_file(source).read_all().num_rows == record.header["sizes"]["validation"]
+    written = sum(file.stat().st_size for file in (folder / "ray").rglob("*") if file.is_file())
+    assert written / len(record.trials) < 30_000

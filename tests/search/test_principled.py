@@ -33,7 +33,8 @@ def logits(splits):
 def principled(content, splits, logits):
     def build(option):
         space = {**content["space"], "objective": {"choice": [{"name": "ce"}, option]}}
-        return Principled(Study.of(content | {"space": space}), splits, logits)
+        validation = logits[splits.fitted.searchsorted(splits.validation)]
+        return Principled(Study.of(content | {"space": space}), splits, validation)
 
     return build
 

@@ -17,6 +17,8 @@ from kdsearch import baselines, catalogue
 from kdsearch.baselines import published_settings
 from kdsearch.errors import StudyError
 from kdsearch.objectives import from_spec, objective
+from kdsearch.search import runner
+from kdsearch.search.plan import plan
 from kdsearch.search.study import Study
 from kdsearch.teachers import Teacher
 from kdsearch.training import Recipe
@@ -146,6 +148,18 @@ ALONE = [
     ("space.student.name", {"choice": ["cnn", 3]}, "space.student.name: name must be a valid"),
     ("space.student.width", {"integer": [0, 4]}, "space.student: model 'cnn' cannot be built with"),
     ("space.student.widht", {"integer": [1, 4]}, "space.student: model 'cnn' has the sizes width,"),
+    ("data.views", {"area": 0.08}, "data.views.area: views must have no `area` where images are"),
+    (
+        "data.normalisation",
+        {"mean": [0.5], "std": [1, 1]},
+        "data.normalisation: mean and std must be as many, but got",
+    ),
+    (
+        "data",
+        {"name": "image_folder", "stream": True, "size": 8, "views": {"area": 0.08}},
+        "signals: the teacher of a stream must run beside its students, or views must have a",
+    ),
+    ("teacher.checkpoint", "x", "teacher.checkpoint: must be a file, but 'x' is none."),
 ]
 
 
@@ -174,7 +188,7 @@ def test_a_shipped_study_loads_and_all_its_published_settings_are_experiments(fi
     assert (first, second) == ("ce", "kd")
     for draw in study.published():
         spec = draw["objective"]
-        pair = published_settings(spec["name"], study.teacher.name, study.student.name) or {}
+        pair = published_settings(spec["name"], study.teacher.name, study.student.known_as) or {}
         assert objective(**spec) == objective(spec["name"], **pair)
         assert problems_in(study.assembled(draw)) == []
 
@@ -192,6 +206,7 @@ OTHER = {
     "data.seed": 1,
     "data.test": 0.5,
     "data.views": {"crop": 1},
+    "data.normalisation": {"mean": [0.5], "std": [0.5]},
     "signals": "online",
     "teacher.model.width": 16,
     "teacher.recipe.epochs": 3,
@@ -272,7 +287,7 @@ def test_a_draw_is_merged_into_what_the_study_fixes():
     assert study.assembled(drawn) == {
         "model": {"name": "cnn", "width": 2, "depth": 3},
         "objective": {"name": "ce"},
-        "recipe": {**study.recipe.model_dump(), "epochs": 27, "momentum": 0.5},
+        "recipe": {**study.recipe.model_dump(mode="json"), "epochs": 27, "momentum": 0.5},
         "seed": 7,
     }
     assert study.student.size == {"width": 8, "depth": 3}
@@ -369,3 +384,22 @@ def test_every_pair_of_the_papers_is_a_study_with_its_papers_settings():
             "step",
         )
         assert study.name == f"cifar100_{study.teacher.name}_{study.student.name}"
+
+
+def test_imagenets_study_is_that_of_its_papers():
+    """Torchdistill's recipe, Table 10 of TTM, and the papers' rows of the pair."""
+    (file,) = (file for file in SHIPPED if file.stem == "imagenet_resnet34_resnet18")
+    study = Study.load(file)
+    assert (study.teacher.name, study.student.known_as) == ("resnet34", "resnet18")
+    assert study.teacher.epochs == 0
+    recipe = study.recipe
+    assert (recipe.epochs, recipe.batch_size, recipe.weight_decay) == (100, 256, 1e-4)
+    assert [recipe.rate(epoch) for epoch in (30, 31, 61, 91)] == pytest.approx(
+        [0.1, 0.01, 0.001, 0.0001]
+    )
+    (wttm,) = (d["objective"] for d in study.published() if d["objective"]["name"] == "wttm")
+    assert (wttm["temperature"], wttm["beta"]) == (1.25, 1.6)
+    rows = runner.published_rows(study)
+    assert {(r.method, r.top1) for r in rows if r.table == "5"} >= {("WTTM", 72.19), ("DKD", 71.70)}
+    with pytest.raises(StudyError, match=r"data: .*imagenet must hold the folder 'train'"):
+        plan(study)

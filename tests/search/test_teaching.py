@@ -11,12 +11,13 @@ import torch
 
 from kdsearch import data
 from kdsearch.data import Splits
-from kdsearch.errors import StoreError
+from kdsearch.errors import DataError, StoreError
 from kdsearch.search.study import Resources
 from kdsearch.search.teaching import Teaching
 from kdsearch.teachers import Teacher, logits, teacher
 from kdsearch.tracking import Journal, Record
 from kdsearch.training import part, predict
+from tests.data.small import photographs
 
 pytestmark = pytest.mark.slow
 
@@ -149,6 +150,52 @@ def _teaching(taught: Teacher, splits: Splits, tmp_path: Path) -> Teaching:
     return Teaching(taught, splits, tmp_path, Resources(cpu=1), Journal(tmp_path / "own.jsonl"))
 
 
+def test_a_teacher_that_runs_online_tells_its_logits_of_validation_alone(
+    splits: Splits, tmp_path: Path
+) -> None:
+    whole = Sitting(splits, tmp_path, "whole")
+    journal = Journal(tmp_path / "part.jsonl")
+    teaching = Teaching(TEACHER, splits, tmp_path, Resources(cpu=1), journal, whole=False)
+    found = teaching.signals([].append)
+    assert found.shape == (len(splits.validation), 10)
+    assert np.array_equal(found, whole.teaching.of_validation(whole.signals))
+    assert np.array_equal(found, teaching.of_validation(found))
+    assert not Record.of(journal).of_kind("teacher")  # it was trained by the first
+    assert len(list((tmp_path / "signals").iterdir())) == 2
+
+
+LIBRARY = """
+import torch
+from kdsearch import models
+
+def build(classes, channels, weights):
+    network = models.build("cnn", classes, channels, width=4)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    return network
+"""
+
+
+def test_a_teacher_that_comes_trained_is_used_as_it_is(splits: Splits, tmp_path: Path) -> None:
+    training = TEACHER.training(splits)
+    accuracy = list(training)[-1].accuracy
+    torch.save(training.model.state_dict(), tmp_path / "taught.pth")
+    (tmp_path / "library.py").write_text(LIBRARY)
+    model = {
+        "name": "build",
+        "file": str(tmp_path / "library.py"),
+        "weights": str(tmp_path / "taught.pth"),
+    }
+    taught = Teacher.model_validate({"model": model, "trained": True, "accuracy": accuracy})
+    assert taught.epochs == 0
+    said: list[str] = []
+    signals = _teaching(taught, splits, tmp_path).signals(said.append)
+    expected = predict(training.model, part(splits, splits.fitted)).numpy()
+    assert signals == pytest.approx(expected, abs=0.02, rel=2e-3)
+    assert said[-1] == "Teacher: build with the weights of its library."
+    with pytest.raises(ValueError, match="trained in its library or have a `checkpoint`"):
+        Teacher.model_validate({"model": model, "trained": True, "checkpoint": "x"})
+
+
 def test_a_teacher_from_elsewhere_is_not_trained_and_must_know_the_data(
     splits: Splits, tmp_path: Path
 ) -> None:
@@ -184,3 +231,19 @@ def test_a_teacher_from_elsewhere_is_not_trained_and_must_know_the_data(
     other = Teacher(model=model, checkpoint=str(tmp_path / "renumbered.pth"))
     with pytest.raises(StoreError, match="classes may be numbered in another order"):
         _teaching(other, splits, tmp_path).signals(said.append)
+
+
+def test_a_damaged_picture_of_a_stream_costs_a_sentence_and_no_traceback(tmp_path: Path) -> None:
+    for file in photographs(tmp_path / "pictures")[1:18:2]:
+        file.write_bytes(file.read_bytes()[:-300])
+    damaged = data.load(
+        "image_folder",
+        validation=0.34,
+        root=str(tmp_path / "pictures"),
+        size=8,
+        stream=True,
+        normalisation={"mean": [0.5] * 3, "std": [0.2] * 3},
+    )
+    with pytest.raises(DataError, match=r"decodable, but .*JPEG is not") as caught:
+        _teaching(TEACHER, damaged, tmp_path).signals([].append)
+    assert "Traceback" not in str(caught.value)

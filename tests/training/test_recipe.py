@@ -32,6 +32,11 @@ def test_the_step_schedule_drops_after_five_six_and_seven_eighths(epochs, expect
     assert drops(Recipe(epochs=epochs, learning_rate=0.2)) == expected
 
 
+def test_the_steps_of_imagenet_are_after_30_60_and_90_of_100_epochs():
+    recipe = Recipe(epochs=100, learning_rate=0.1, steps=(0.3, 0.6, 0.9))
+    assert drops(recipe) == {31: 0.1, 61: 0.01, 91: 0.001}
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 5, 27, 240])
 def test_the_cosine_falls_from_the_peak_towards_zero(epochs):
     recipe = Recipe(epochs=epochs, learning_rate=0.4, schedule="cosine")

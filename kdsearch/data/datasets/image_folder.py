@@ -2,10 +2,11 @@
 
 The layout of torchvision's ImageFolder: classes are numbered in the alphabetical order of their
 folders' names, and pictures may lie in folders below. `size` and `channels` as in `data/pictures`.
+`stream: true` reads them anew for every batch, as ImageNet needs.
 """
 
 import os
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,8 +14,10 @@ import numpy as np
 from pydantic import Field
 
 from kdsearch import values
-from kdsearch.data.pictures import Picture, Pictures, Rows
+from kdsearch.data.files import Files
+from kdsearch.data.pictures import Pictures
 from kdsearch.data.splits import Dataset
+from kdsearch.data.stream import must_have_size
 from kdsearch.errors import DataError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -24,6 +27,7 @@ def load(
     root: str = "./data",
     size: Annotated[int, Field(ge=1)] | None = None,
     channels: Literal[1, 3] | None = None,
+    stream: bool = False,
 ) -> Dataset:
     place = Path(root).expanduser().absolute()
     train, test = _part(place, "train"), _part(place, "test", "val")
@@ -43,23 +47,19 @@ def load(
             labels += [classes.index(folder.name)] * len(found)
         learned = learned or len(files)
 
-    def read(rows: Rows) -> Iterator[Picture]:
-        for row in rows:
-            try:
-                yield str(files[row]), files[row].read_bytes()
-            except OSError as error:
-                raise DataError(f"{files[row]} cannot be read: {error.strerror}.") from None
-
     states = [(str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in files]
+    encoded = Files.of(place, files)
+    read = partial(map, encoded)
     return Dataset(
-        images=Pictures(values.digest(states), read, size, channels),
+        images=Pictures(values.digest(states), read, size, channels, encoded if stream else None),
         labels=np.array(labels, dtype=np.int64),
         classes=len(classes),
         test=np.arange(len(files)) >= learned,
     )
 
 
-def find(root: str = "./data", **_: object) -> None:
+def find(root: str = "./data", size: int | None = None, stream: bool = False, **_: object) -> None:
+    must_have_size(stream, size)
     place = Path(root).expanduser().absolute()
     _part(place, "train")
     _part(place, "test", "val")

@@ -2,7 +2,8 @@
 
 `train` and `test` are each a file, a folder, a glob, or a list of them, as paths or as URIs that
 pyarrow reads (file://, s3://, gs://). `image` and `label` name the columns, where there is more
-than one that it could be. `size` and `channels` as in `data/pictures`.
+than one that it could be. `size` and `channels` as in `data/pictures`. `stream: true` reads row
+groups anew in every epoch: see `data/groups`.
 """
 
 from collections import Counter
@@ -12,9 +13,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from kdsearch.data.groups import Groups
 from kdsearch.data.pictures import Picture, Pictures, Rows
 from kdsearch.data.shards import shards_of
 from kdsearch.data.splits import Dataset
+from kdsearch.data.stream import must_have_size
 from kdsearch.errors import SettingError
 
 
@@ -25,6 +28,7 @@ def load(
     label: str | None = None,
     size: Annotated[int, Field(ge=1)] | None = None,
     channels: Literal[1, 3] | None = None,
+    stream: bool = False,
 ) -> Dataset:
     learned = shards_of("train", train)
     shards = [*learned, *shards_of("test", test)]
@@ -44,14 +48,23 @@ def load(
             start = end - len(part)
             yield from shard.pictures(image, rows[(rows >= start) & (rows < end)] - start)
 
+    identity = [[shard.identity for shard in shards], image]
+    groups = Groups.of(shards, image) if stream else None
     return Dataset(
-        images=Pictures([[shard.identity for shard in shards], image], read, size, channels),
+        images=Pictures(identity, read, size, channels, groups),
         labels=labels,
         classes=int(labels.max()) + 1,
         test=np.arange(len(labels)) >= ends[len(learned) - 1],
     )
 
 
-def find(train: str | list[str] = "", test: str | list[str] = "", **_: object) -> None:
+def find(
+    train: str | list[str] = "",
+    test: str | list[str] = "",
+    size: int | None = None,
+    stream: bool = False,
+    **_: object,
+) -> None:
+    must_have_size(stream, size)
     shards_of("train", train)
     shards_of("test", test)
