@@ -161,7 +161,8 @@ def load(
     else:
         everything = len(kept) == len(dataset.labels)
         chosen = dataset.images if everything else dataset.images[kept]
-        images = np.ascontiguousarray(chosen)  # with gaps, every process would hold its own copy
+        # With gaps, every process of a node would hold its own copy.
+        images = chosen if chosen.flags.c_contiguous else chosen.copy()
     classes, labels, test = classes or dataset.classes, dataset.labels[kept], dataset.test[kept]
     rows = np.flatnonzero(~test)
     held_out = stratified(labels[rows], validation, seed)
