@@ -390,8 +390,10 @@ def test_students_of_another_node_keep_checkpoints_in_a_shared_place(
     assert not (folder / "ray").exists()
     kept = [each for each in Journal(folder / "journal.jsonl") if each["event"] == "checkpoint"]
     last = {each["id"]: each["path"] for each in kept}
-    trained = {t.id for t in store.record_of(folder).trials.values() if len(t.epochs) > 1}
-    assert set(last) == trained - {"teacher"}
+    trials = store.record_of(folder).trials.values()
+    # Whether one that a rung stops after an epoch has kept it is a matter of moments.
+    assert {t.id for t in trials if len(t.epochs) > 1} - {"teacher"} <= set(last)
+    assert set(last) <= {t.id for t in trials if t.epochs}
     for path in last.values():
         assert path.startswith(f"{place}/{folder.name}/")
         assert (Path(path.removeprefix("file://")) / "student.pt").is_file()

@@ -89,8 +89,8 @@ def test_trials_hold_no_copy_of_data_or_signals(tmp_path: Path) -> None:
     }
     trials = [ray.remote(num_cpus=0)(Counted).remote() for _ in range(2)]
     for views in (Views(), Views(crop=4, flip=True)):
-        few, _ = lesson_of(100, views)
-        many, least = lesson_of(1000, views)
+        few, _ = lesson_of(300, views)
+        many, least = lesson_of(3000, views)  # so that a copy stands out of what batches need
         before = ray.get([trial.allocated_by.remote(config, few) for trial in trials])
         after = ray.get([trial.allocated_by.remote(config, many) for trial in trials])
         for first, second in zip(before, after, strict=True):
