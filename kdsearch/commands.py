@@ -17,18 +17,18 @@ from kdsearch.errors import SearchError
 from kdsearch.files import write_atomically
 from kdsearch.progress import Display
 from kdsearch.reporting import diagnosis, html
+from kdsearch.reporting import published as papers
 from kdsearch.reporting.account import account
 from kdsearch.reporting.leaderboard import (
     HEADINGS,
-    PAPER_HEADINGS,
     as_csv,
     as_json,
     as_markdown,
     cells,
-    paper_cells,
 )
 from kdsearch.reporting.leaderboard import leaderboard as rows_of
 from kdsearch.reporting.rungs import REPLAY_HEADINGS, REPLAY_NOTE, RUNG_HEADINGS, Curves
+from kdsearch.reporting.selection import selection
 from kdsearch.search import storage as store
 from kdsearch.tracking import Journal, Record
 from kdsearch.tracking import mlflow as tracking
@@ -331,9 +331,9 @@ def published(of: Record) -> Table | None:
     """The papers' rows for a record's dataset, teacher and student; None where there are none."""
     if not of.papers:
         return None
-    table = Table(*PAPER_HEADINGS, title="Published, under the papers' own protocols")
-    for cell in paper_cells(of):
-        table.add_row(*cell)
+    table = Table(*papers.HEADINGS, title="Published, under the papers' own protocols")
+    for judged in papers.judged(of):
+        table.add_row(*judged.cells())
     return table
 
 
@@ -362,8 +362,8 @@ def rungs(of: Record) -> tuple[list[Table], list[str]]:
 
 
 def conclusion(of: Record) -> list[str]:
-    """The answer and the account of a finished record, in sentences."""
-    return [html.answer(of), *account(of).lines()]
+    """The answer, how it was chosen, and the account of a finished record, in sentences."""
+    return [html.answer(of), *selection(of), *account(of).lines()]
 
 
 def write_report(of: Record, output: Path) -> Path:

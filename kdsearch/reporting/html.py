@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from html import escape
 
+from kdsearch.reporting import published
 from kdsearch.reporting.account import account
 from kdsearch.reporting.leaderboard import (
     HEADINGS,
-    PAPER_HEADINGS,
     cells,
     leaderboard,
-    paper_cells,
     protocol,
     settings_of,
 )
 from kdsearch.reporting.rungs import REPLAY_HEADINGS, REPLAY_NOTE, RUNG_HEADINGS, Curves
+from kdsearch.reporting.selection import selection
 from kdsearch.tracking import Record, TrialRecord
 
 _STYLE = """
@@ -39,6 +39,7 @@ def report(record: Record) -> str:
         f"<h1>{escape(study['question'] or study['name'])}</h1>",
         f"<p class='soft'>{escape(record.header['name'])}</p>",
         f"<p>{escape(answer(record))}</p>",
+        *(f"<p class='soft'>{escape(line)}</p>" for line in selection(record)),
         _section(
             "Leaderboard",
             _table(HEADINGS, [cells(row) for row in rows]),
@@ -58,10 +59,18 @@ def report(record: Record) -> str:
     )
 
 
+_PAPERS = (
+    "Figures of papers, under their own protocols: beside ours, not ranked with them. Above and"
+    " below are said at 5 %, corrected for all that are compared, with the spread and count that"
+    " the paper gives; else its figure is taken for one run, or for as many as it says, with our"
+    " own spread."
+)
+
 _PROTOCOL = (
     "Test accuracy after the last epoch, trained on train and validation, mean over paired seeds."
     " The interval is Student's t at 95 % on the paired differences, not corrected for comparing"
-    " many rows. The best epoch is chosen by test accuracy: it is shown, never ranked."
+    " many rows; p is, for all rows of a column (Benjamini and Hochberg). The best epoch is chosen"
+    " by test accuracy: it is shown, never ranked."
 )
 
 
@@ -100,8 +109,8 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 def _published(record: Record) -> str:
     if not record.papers:
         return ""
-    note = "Figures of papers, under their own protocols: beside ours, not ranked with them."
-    return _section("Published", _table(PAPER_HEADINGS, paper_cells(record)), note)
+    rows = [each.cells() for each in published.judged(record)]
+    return _section("Published", _table(published.HEADINGS, rows), _PAPERS)
 
 
 def _rungs(record: Record) -> str:

@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass
 from statistics import mean
 from typing import Any
 
-from kdsearch.reporting.compare import paired, spread
+from kdsearch.reporting.compare import Difference, adjusted, paired, spread
 from kdsearch.tracking import Record, TrialRecord
 
 REFERENCE = "kd (published)"
+TUNED = "kd (found)"
+PLAIN = "ce (published)"
 
 FORMATS = ("table", "csv", "json", "markdown")
 
@@ -26,7 +28,9 @@ FORMATS = ("table", "csv", "json", "markdown")
 class Row:
     """One setting; accuracies in percent.
 
-    difference: to `kd` at its published settings over the same seeds, with its 95 % interval.
+    difference: to `kd` at its published settings over the same seeds, with its 95 % interval and
+    the p of its being zero, corrected for all rows of the board. tuned_...: the same to the best kd
+    that the search found. plain_...: to labels alone, `ce` at its published settings.
     student_epochs: epochs spent on its finals, and on its family's search if it was found there.
     failed: seeds whose training failed and that the figures leave out.
     protocol: how all rows of this board were made; rows of two boards compare where it agrees.
@@ -41,6 +45,15 @@ class Row:
     difference: float | None
     low: float | None
     high: float | None
+    p: float | None
+    tuned_difference: float | None
+    tuned_low: float | None
+    tuned_high: float | None
+    tuned_p: float | None
+    plain_difference: float | None
+    plain_low: float | None
+    plain_high: float | None
+    plain_p: float | None
     best_epoch: float
     student_epochs: int
     failed: int
@@ -75,26 +88,38 @@ def leaderboard(record: Record) -> list[Row]:
         (name for name in groups if accuracies[name]),
         key=lambda name: (-mean(accuracies[name].values()), name),
     )
-    reference = accuracies.get(REFERENCE, {})
+    against = [_against(accuracies, scored, name) for name in (REFERENCE, TUNED, PLAIN)]
     return [
-        _row(rank, groups[name], accuracies[name], reference, record)
+        _row(rank, groups[name], accuracies[name], [each[name] for each in against], record)
         for rank, name in enumerate(scored, start=1)
     ]
+
+
+def _against(
+    accuracies: Mapping[str, Mapping[int, float]], names: list[str], reference: str
+) -> dict[str, Difference | None]:
+    """The paired difference of every row to one of them, p corrected for how many there are."""
+    theirs = accuracies.get(reference, {})
+    found: dict[str, Difference | None] = {}
+    for name in names:
+        ours = accuracies[name]
+        seeds = [seed for seed in ours if seed in theirs] if name != reference else []
+        both = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+        found[name] = paired(*both) if seeds else None
+    ps = adjusted([each.p if each else None for each in found.values()])
+    return {
+        name: each and each._replace(p=p) for (name, each), p in zip(found.items(), ps, strict=True)
+    }
 
 
 def _row(
     rank: int,
     group: list[TrialRecord],
     accuracy: Mapping[int, float],
-    reference: Mapping[int, float],
+    against: list[Difference | None],
     record: Record,
 ) -> Row:
     first = group[0]
-    shared = [seed for seed in accuracy if seed in reference]
-    compared = bool(shared) and first.row != REFERENCE
-    difference = (
-        paired([accuracy[s] for s in shared], [reference[s] for s in shared]) if compared else None
-    )
     spent = sum(len(trial.epochs) for trial in group)
     if first.origin == "found":
         spent += sum(len(t.epochs) for t in record.of_kind("trial") if t.family == first.family)
@@ -106,14 +131,21 @@ def _row(
         mean=mean(accuracy.values()),
         std=spread(list(accuracy.values())),
         n=len(accuracy),
-        difference=difference.mean if difference else None,
-        low=difference.low if difference else None,
-        high=difference.high if difference else None,
+        **_fields("", against[0]),
+        **_fields("tuned_", against[1]),
+        **_fields("plain_", against[2]),
         best_epoch=mean(100 * trial.best_accuracy for trial in finished),
         student_epochs=spent,
         failed=sum(trial.status == "failed" for trial in group),
         protocol=protocol(record),
     )
+
+
+def _fields(prefix: str, difference: Difference | None) -> dict[str, float | None]:
+    values = difference or (None, None, None, None)
+    return {
+        f"{prefix}{n}": v for n, v in zip(("difference", "low", "high", "p"), values, strict=True)
+    }
 
 
 def settings_of(experiment: Mapping[str, Any]) -> str:
@@ -137,7 +169,8 @@ def _short(value: Any) -> str:
 
 HEADINGS = (
     "#", "student", "settings", "test %", "std", "n",
-    "vs kd (published)", "95 % interval", "best epoch %", "student-epochs",
+    "vs kd (published)", "95 % interval", "p", "vs kd (found)", "p", "best epoch %",
+    "student-epochs",
 )  # fmt: skip
 
 
@@ -154,30 +187,16 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.n}{failed}",
         "" if row.difference is None else f"{row.difference:+.2f}",
         interval,
+        _shown_p(row.p),
+        "" if row.tuned_difference is None else f"{row.tuned_difference:+.2f}",
+        _shown_p(row.tuned_p),
         f"{row.best_epoch:.2f}",
         str(row.student_epochs),
     )
 
 
-PAPER_HEADINGS = ("method", "test %", "std", "n", "epochs", "published in", "to be said of it")
-
-
-def paper_cells(record: Record) -> list[tuple[str, ...]]:
-    """The published rows of the same dataset, teacher and student, best first, with their marks."""
-    best_first = sorted(record.papers, key=lambda event: -float(event["row"]["top1"]))
-    return [
-        (
-            row["method"],
-            f"{row['top1']:.2f}",
-            "" if row["std"] is None else f"{row['std']:.2f}",
-            str(row["n"] or ""),
-            str(row["epochs"] or ""),
-            row["source"],
-            "; ".join(event["marks"]),
-        )
-        for event in best_first
-        for row in [event["row"]]
-    ]
+def _shown_p(p: float | None) -> str:
+    return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def as_csv(rows: list[Row]) -> str:

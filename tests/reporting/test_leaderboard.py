@@ -7,54 +7,23 @@ from typing import Any
 
 import pytest
 
-from kdsearch import baselines
 from kdsearch.reporting.account import account
 from kdsearch.reporting.html import answer, report
 from kdsearch.reporting.leaderboard import (
-    PAPER_HEADINGS,
     as_csv,
     as_json,
     as_markdown,
     leaderboard,
-    paper_cells,
     settings_of,
 )
+from kdsearch.reporting.selection import selection
 from kdsearch.tracking import Record
+from tests.reporting.made import Made
 
 EXPERIMENT: dict[str, Any] = {
     "objective": {"name": "kd", "temperature": 4.0},
     "recipe": {"learning_rate": 0.05},
 }
-
-
-def experiment(name: str, seed: int = 0) -> dict[str, Any]:
-    return {"objective": {"name": name}, "recipe": {"learning_rate": 0.05}, "seed": seed}
-
-
-class Made:
-    """A record built event by event; epoch `k` takes 2 seconds."""
-
-    def __init__(self) -> None:
-        self.record = Record()
-        study = {"name": "made", "question": "Q?", "recipe": {"epochs": 3}, "search": {"seed": 0},
-                 "data": {"name": "digits"}}  # fmt: skip
-        sizes = {"train": 900, "validation": 400, "test": 450, "classes": 10}
-        self.add("search", study=study, name="made-1", slots=2, digest="d", data="0123456789abcdef",
-                 sizes=sizes, environment={})  # fmt: skip
-
-    def add(self, event: str, time: float = 0.0, **content: Any) -> None:
-        self.record.add({"event": event, "time": time, **content})
-
-    def training(self, id: str, row: str, curve: list[float], status: str = "finished",
-                 seed: int = 0, origin: str = "published") -> None:  # fmt: skip
-        family = row.split()[0]
-        kind = "final" if id.startswith("f") else "trial"
-        self.add("trial", id=id, kind=kind, family=family, origin=origin, row=row,
-                 experiment=experiment(family, seed))  # fmt: skip
-        for number, accuracy in enumerate(curve, start=1):
-            self.add("epoch", id=id, epoch=number, accuracy=accuracy, loss=1.0, train_loss=1.0,
-                     seconds=2.0)  # fmt: skip
-        self.add("end", id=id, status=status)
 
 
 @pytest.fixture
@@ -105,6 +74,36 @@ def test_differences_are_paired_by_seed(record: Record) -> None:
     assert failing.difference == pytest.approx(-40)
 
 
+def test_differences_to_tuned_kd_and_to_labels_alone(record: Record) -> None:
+    made = Made()
+    made.record = record
+    for seed, accuracy in enumerate([0.91, 0.94]):
+        made.training(f"f3-{seed}", "kd (found)", [0.5, 0.6, accuracy], seed=seed, origin="found")
+    best, tuned, *_ = leaderboard(record)
+    assert (best.name, tuned.name) == ("ttm (found)", "kd (found)")
+    assert best.tuned_difference == pytest.approx(1.0)  # of +2 and 0
+    assert best.tuned_low == pytest.approx(1 - 12.706, rel=1e-3)
+    assert best.plain_difference == pytest.approx(43)  # the one seed that both finished
+    assert tuned.tuned_difference is None
+    assert tuned.p is not None
+    assert best.p is not None
+    # Of two comparisons the smaller p is doubled, if that leaves it the smaller one.
+    assert best.p == pytest.approx(min(2 * 0.1257, tuned.p), abs=1e-3)
+
+
+def test_what_validation_chose_is_told_from_what_leads_on_test(record: Record) -> None:
+    made = Made()
+    made.record = record
+    made.training("t0002", "kd", [0.1, 0.2, 0.25], origin="proposed")
+    for seed, accuracy in enumerate([0.95, 0.96]):
+        made.training(f"f3-{seed}", "kd (found)", [0.5, 0.6, accuracy], seed=seed, origin="found")
+    chosen, optimism = selection(record)
+    assert chosen.startswith("Chosen by validation: ttm (found), 30.00 % there and 93.50 % on test")
+    assert "kd (found) leads on test by 2.00 points" in chosen
+    assert f"{(30 - 93.5 + 25 - 95.5) / 2:+.2f} points" in optimism
+    assert "flatters it" in report(record)
+
+
 def test_epochs_spent_count_the_familys_search_where_it_was_found(record: Record) -> None:
     best, reference, _ = leaderboard(record)
     assert best.student_epochs == 3 + 6
@@ -147,20 +146,6 @@ def test_the_report_escapes_what_a_study_says(record: Record) -> None:
     page = report(record)
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
-
-
-def test_published_rows_stand_beside_ours_with_their_marks(record: Record) -> None:
-    assert "Published" not in report(record)
-    for row in baselines.query("resnet32x4", "resnet8x4"):
-        record.add({"event": "paper", "row": row.model_dump(), "marks": row.marks()})
-    shown = paper_cells(record)
-    figures = [float(cell[1]) for cell in shown]
-    assert figures == sorted(figures, reverse=True)
-    assert {len(cell) for cell in shown} == {len(PAPER_HEADINGS)}
-    (dkd,) = [cell for cell in shown if cell[0] == "DKD"]
-    assert "best test epoch" in dkd[-1]
-    assert "best test epoch" in report(record)
-    assert leaderboard(record)[0].name == "ttm (found)"
 
 
 def test_settings_read_short() -> None:
