@@ -225,12 +225,19 @@ def leaderboard(search: str | None, format: str, storage: Path) -> None:
     default=Path("report.html"),
     show_default=True,
 )
+@click.option(
+    "--also",
+    type=click.Choice(["md", "csv", "parquet", "svg", "png"]),
+    multiple=True,
+    help="Also the leaderboard, or each figure, as a file. May be given several times.",
+)
 @_STORAGE
-def report(search: str | None, output: Path, storage: Path) -> None:
-    """Write the report of SEARCH, or of the latest one, as one HTML file."""
+def report(search: str | None, output: Path, also: tuple[str, ...], storage: Path) -> None:
+    """Write the report of SEARCH, or of the latest one, as one HTML file that needs no network."""
     from kdsearch import commands
 
-    click.echo(commands.write_report(commands.record(search, storage), output))
+    for path in commands.write_report(commands.record(search, storage), output, also):
+        click.echo(path)
 
 
 @cli.command()

@@ -6,6 +6,7 @@ print(commands.leaderboard(record, "markdown"))
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from kdsearch import __version__
 from kdsearch.errors import SearchError
 from kdsearch.files import write_atomically
 from kdsearch.progress import Display
-from kdsearch.reporting import diagnosis, html
+from kdsearch.reporting import diagnosis, files, html
 from kdsearch.reporting import published as papers
 from kdsearch.reporting.account import account
 from kdsearch.reporting.leaderboard import (
@@ -192,17 +193,17 @@ def _go(
             follower = tracking.MlflowFollower(search.journal, uri, storage / "mlartifacts")
             follower.start()
             search.journal.listen(display)
-            files: list[Path] = []
+            made: list[Path] = []
             figures: dict[str, float] = {}
             try:
                 with display:
                     record = search.go(cluster, display.say)
                 if diagnosing:
-                    files, figures = diagnosis.write(record, folder), diagnosis.summary(record)
+                    made, figures = diagnosis.write(record, folder), diagnosis.summary(record)
                 else:
-                    files = [write_report(record, folder / "report.html")]
+                    made = write_report(record, folder / "report.html")
             finally:
-                problem = follower.stop(*files, summary=figures)
+                problem = follower.stop(*made, summary=figures)
     if problem:
         display.say(
             f"MLflow at {uri} could not be written ({problem}). Nothing is lost: the journal has"
@@ -366,10 +367,16 @@ def conclusion(of: Record) -> list[str]:
     return [html.answer(of), *selection(of), *account(of).lines()]
 
 
-def write_report(of: Record, output: Path) -> Path:
-    """Write the HTML report of a record; returns its path."""
+def write_report(of: Record, output: Path, also: Sequence[str] = ()) -> list[Path]:
+    """Write the HTML report of a record, and beside it `also`: md, csv, parquet, svg or png.
+
+    Returns the paths.
+
+    Raises:
+        SearchError: there are no finals yet for `also`, or nothing that draws pictures.
+    """
     write_atomically(output, html.report(of).encode())
-    return output
+    return [output, *(files.write(of, output, also) if also else ())]
 
 
 def sync(search: str | None = None, storage: Path = store.DEFAULT) -> str:

@@ -37,6 +37,17 @@ def spread(values: Sequence[float]) -> float:
     return stdev(values) if len(values) > 1 else 0.0
 
 
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """A mean's 95 % confidence interval by Student's t; None of fewer than two, or no spread."""
+    if len(values) < 2 or spread(values) == 0:
+        return None
+    from scipy import stats
+
+    error = spread(values) / len(values) ** 0.5
+    low, high = stats.t.interval(CONFIDENCE, len(values) - 1, mean(values), error)
+    return float(low), float(high)
+
+
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
     """Mean of ours - theirs over paired seeds, with Student's t interval at 95 %.
 

@@ -1,12 +1,16 @@
 """The report: one HTML file without network access that says what was asked and found."""
 
+import re
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from kdsearch.reporting import published
 from kdsearch.reporting.account import account
+from kdsearch.reporting.figures import Drawn, as_html, figures, plotlyjs
 from kdsearch.reporting.leaderboard import (
     HEADINGS,
+    REFERENCE,
     cells,
     leaderboard,
     protocol,
@@ -16,46 +20,63 @@ from kdsearch.reporting.rungs import REPLAY_HEADINGS, REPLAY_NOTE, RUNG_HEADINGS
 from kdsearch.reporting.selection import selection
 from kdsearch.tracking import Record, TrialRecord
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2330; --paper: #fff; --line: #d7dce4; --soft: #5b6576; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6eaf1; --paper: #14181f; --line: #333b48; --soft: #9aa5b6; }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-       max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.soft { color: var(--soft); } .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; white-space: nowrap; }
-"""
+_PAGE = Path(__file__).parent / "page"
+_FOLDED = 30  # rows, above which a table opens on a click
 
 
 def report(record: Record) -> str:
-    """The page of a record as text."""
-    study = record.header["study"]
-    rows = leaderboard(record)
-    sections = [
-        f"<h1>{escape(study['question'] or study['name'])}</h1>",
-        f"<p class='soft'>{escape(record.header['name'])}</p>",
-        f"<p>{escape(answer(record))}</p>",
-        *(f"<p class='soft'>{escape(line)}</p>" for line in selection(record)),
-        _section(
-            "Leaderboard",
-            _table(HEADINGS, [cells(row) for row in rows]),
-            f"{_PROTOCOL} {protocol(record)}.",
-        ),
-        _published(record),
-        _section("Account", "".join(f"<p>{escape(line)}</p>" for line in account(record).lines())),
-        _rungs(record),
-        _section("Trials of the search", _trials(record)),
-        _section("How to reproduce", _reproduce(record)),
-    ]
+    """The page of a record as text: its figures, and all that they need, are in it."""
+    study, drawn = record.header["study"], figures(record)
+    shown = {each.name: _figure(each) for each in drawn}
+    board = _table(HEADINGS, [cells(row) for row in leaderboard(record)], "ours")
+    sections = {
+        "Leaderboard": _noted(board, f"{_PROTOCOL} {protocol(record)}."),
+        **{each.title: shown[each.name] for each in drawn if each.name in ("standings", "gains")},
+        "Published": _published(record),
+        **{
+            each.title: shown[each.name]
+            for each in drawn
+            if each.name not in ("standings", "gains")
+        },
+        "Account": "".join(f"<p>{escape(line)}</p>" for line in account(record).lines()),
+        "Were the rungs fair?": _rungs(record),
+        "What other rungs would have done": _replays(record),
+        "Students of the search": _trials(record),
+        "How to reproduce": _reproduce(record),
+    }
+    sections = {title: content for title, content in sections.items() if content}
+    numbered = list(enumerate(sections.items()))
+    links = "".join(f"<a href='#s{n}'>{escape(title)}</a>" for n, (title, _) in numbered)
+    body = "".join(
+        f"<section><h2 id='s{n}'>{escape(title)}</h2>{content}</section>"
+        for n, (title, content) in numbered
+    )
+    head = (
+        f"<h1>{escape(study['question'] or study['name'])}</h1>"
+        f"<p class='soft'>{escape(record.header['name'])}</p>"
+        f"<p class='answer'>{escape(answer(record))}</p>"
+        + "".join(f"<p class='soft'>{escape(line)}</p>" for line in selection(record))
+    )
+    library = f"<script>{plotlyjs()}</script>" if drawn else ""
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(study['name'])} - kdsearch</title><style>{_STYLE}</style></head>\n"
-        f"<body>{''.join(sections)}</body></html>\n"
+        f"<title>{escape(study['name'])} - kdsearch</title>"
+        f"<style>{(_PAGE / 'style.css').read_text()}</style>{library}</head>\n"
+        f"<body>{head}<nav>{links}</nav>{body}"
+        f"<script>{(_PAGE / 'page.js').read_text()}</script></body></html>\n"
+    )
+
+
+def _figure(drawn: Drawn) -> str:
+    panels = "".join(
+        f"<div>{f'<h3>{escape(title)}</h3>' if title else ''}{as_html(plot)}</div>"
+        for title, plot in drawn.panels
+    )
+    small = " small" if len(drawn.panels) > 2 else ""
+    return (
+        f"<figure id='{drawn.name}'><div class='panels{small}'>{panels}</div>"
+        f"<figcaption class='soft'>{escape(drawn.caption)}</figcaption></figure>"
     )
 
 
@@ -84,7 +105,14 @@ def answer(record: Record) -> str:
     teacher = record.facts.get("teacher_test_accuracy")
     beside = f"; the teacher has {100 * teacher:.2f} %" if teacher is not None else ""
     if best.low is None or best.high is None:
-        return f"{said}{beside}."
+        second = next((row for row in rows if row.high is not None), None)
+        if best.name != REFERENCE or second is None:
+            return f"{said}{beside}."
+        return (
+            f"{said}, and nothing that was tried is better: the next, {second.name}, stands"
+            f" {second.difference:+.2f} points from it (95 % interval {second.low:+.2f} to"
+            f" {second.high:+.2f}){beside}."
+        )
     sure = "" if best.low > 0 else ", which includes zero"
     return (
         f"{said}, {best.difference:+.2f} points from kd at its published settings"
@@ -92,35 +120,62 @@ def answer(record: Record) -> str:
     )
 
 
-def _section(title: str, content: str, note: str = "") -> str:
-    soft = f"<p class='soft'>{escape(note)}</p>" if note else ""
-    return f"<h2>{escape(title)}</h2>{content}{soft}"
+def _noted(content: str, note: str) -> str:
+    return f"{content}<p class='soft'>{escape(note)}</p>"
 
 
-def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], kind: str = "") -> str:
+    """A table that sorts, without the columns that tell nothing; a long one is folded."""
+    told = [n for n, column in enumerate(zip(*rows, strict=True)) if any(column)]
+    headings, rows = tuple(headings[n] for n in told), [tuple(r[n] for n in told) for r in rows]
+    marks = [" class='number'" if _numeric(column) else "" for column in zip(*rows, strict=True)]
+    head = "".join(
+        f"<th{mark}><button>{escape(heading)}</button></th>"
+        for mark, heading in zip(marks, headings, strict=True)
     )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<div class='scroll'>{table}</div>"
+    body = "".join(
+        f"<tr>{''.join(f'<td{m}>{escape(c)}</td>' for m, c in zip(marks, row, strict=True))}</tr>"
+        for row in rows
+    )
+    table = (
+        f"<div class='scroll'><table class='sortable {kind}'><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+    if len(rows) <= _FOLDED:
+        return table
+    return f"<details><summary>{len(rows)} rows</summary>{table}</details>"
+
+
+def _numeric(column: Sequence[str]) -> bool:
+    """Whether a column's cells are numbers, as far as they are known."""
+    known = [cell.lstrip("<") for cell in column if cell]
+    return bool(known) and all(_NUMBER.fullmatch(cell) for cell in known)
+
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def _published(record: Record) -> str:
     if not record.papers:
         return ""
     rows = [each.cells() for each in published.judged(record)]
-    return _section("Published", _table(published.HEADINGS, rows), _PAPERS)
+    return _noted(_table(published.HEADINGS, rows), _PAPERS)
 
 
 def _rungs(record: Record) -> str:
     curves = Curves(record)
     if not (rungs := curves.rungs()):
         return ""
-    met = _table(RUNG_HEADINGS, [rung.cells() for rung in rungs])
-    others = _table(REPLAY_HEADINGS, [replay.cells() for replay in curves.replays()])
-    return _section("Were the rungs fair?", met, " ".join(curves.sentences())) + _section(
-        "What other rungs would have done", others, REPLAY_NOTE
+    table = _table(RUNG_HEADINGS, [rung.cells() for rung in rungs])
+    return _noted(table, " ".join(curves.sentences()))
+
+
+def _replays(record: Record) -> str:
+    curves = Curves(record)
+    if not curves.rungs():
+        return ""
+    return _noted(
+        _table(REPLAY_HEADINGS, [replay.cells() for replay in curves.replays()]), REPLAY_NOTE
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from statistics import mean
 from typing import Any
 
-from kdsearch.reporting.compare import Difference, adjusted, paired, spread
+from kdsearch.reporting.compare import Difference, adjusted, interval, paired, spread
 from kdsearch.tracking import Record, TrialRecord
 
 REFERENCE = "kd (published)"
@@ -28,6 +28,8 @@ FORMATS = ("table", "csv", "json", "markdown")
 class Row:
     """One setting; accuracies in percent.
 
+    objective: the name of its family.
+    mean_low, mean_high: the 95 % confidence interval of the mean; None without spread.
     difference: to `kd` at its published settings over the same seeds, with its 95 % interval and
     the p of its being zero, corrected for all rows of the board. tuned_...: the same to the best kd
     that the search found. plain_...: to labels alone, `ce` at its published settings.
@@ -38,10 +40,13 @@ class Row:
 
     rank: int
     name: str
+    objective: str
     settings: str
     mean: float
     std: float
     n: int
+    mean_low: float | None
+    mean_high: float | None
     difference: float | None
     low: float | None
     high: float | None
@@ -120,6 +125,7 @@ def _row(
     record: Record,
 ) -> Row:
     first = group[0]
+    low, high = interval(list(accuracy.values())) or (None, None)
     spent = sum(len(trial.epochs) for trial in group)
     if first.origin == "found":
         spent += sum(len(t.epochs) for t in record.of_kind("trial") if t.family == first.family)
@@ -127,10 +133,13 @@ def _row(
     return Row(
         rank=rank,
         name=first.row,
+        objective=first.family,
         settings=settings_of(first.experiment),
         mean=mean(accuracy.values()),
         std=spread(list(accuracy.values())),
         n=len(accuracy),
+        mean_low=low,
+        mean_high=high,
         **_fields("", against[0]),
         **_fields("tuned_", against[1]),
         **_fields("plain_", against[2]),

@@ -30,11 +30,12 @@ def selection(record: Record) -> list[str]:
             f" {best.name} leads on test by {best.mean - ours.mean:.2f} points; naming it the"
             " winner is choosing by test, and flatters it."
         )
-    gaps = [100 * searched[name] - row.mean for name, row in found.items()]
+    gap = mean(100 * searched[name] - row.mean for name, row in found.items())
+    stood = "higher" if gap > 0 else "lower"
     return [
         said,
-        f"Found settings stood {mean(gaps):+.2f} points higher on validation, where they were"
-        " chosen, than on test after training on both parts.",
+        f"Found settings stood {abs(gap):.2f} points {stood} on validation, where they were chosen,"
+        " than on test after training on both parts.",
     ]
 
 

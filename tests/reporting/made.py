@@ -5,8 +5,8 @@ from typing import Any
 from kdsearch.tracking import Record
 
 
-def experiment(name: str, seed: int = 0) -> dict[str, Any]:
-    return {"objective": {"name": name}, "recipe": {"learning_rate": 0.05}, "seed": seed}
+def experiment(objective: dict[str, Any], seed: int = 0, rate: float = 0.05) -> dict[str, Any]:
+    return {"objective": objective, "recipe": {"learning_rate": rate}, "seed": seed}
 
 
 class Made:
@@ -24,11 +24,12 @@ class Made:
         self.record.add({"event": event, "time": time, **content})
 
     def training(self, id: str, row: str, curve: list[float], status: str = "finished",
-                 seed: int = 0, origin: str = "published") -> None:  # fmt: skip
+                 seed: int = 0, origin: str = "published",
+                 objective: dict[str, Any] | None = None, rate: float = 0.05) -> None:  # fmt: skip
         family = row.split()[0]
         kind = "final" if id.startswith("f") else "trial"
         self.add("trial", id=id, kind=kind, family=family, origin=origin, row=row,
-                 experiment=experiment(family, seed))  # fmt: skip
+                 experiment=experiment(objective or {"name": family}, seed, rate))  # fmt: skip
         for number, accuracy in enumerate(curve, start=1):
             self.add("epoch", id=id, epoch=number, accuracy=accuracy, loss=1.0, train_loss=1.0,
                      seconds=2.0)  # fmt: skip
