@@ -43,7 +43,8 @@ class Simulated(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         self._epoch += 1
-        report = {"epoch": self._epoch, "epochs": EPOCHS, "failure": "", "finite": True}
+        report = {"epoch": self._epoch, "epochs": EPOCHS, "finite": True}
+        report |= {"failure": "", "out_of_memory": False}
         figures = {"train_loss": 1.0, "loss": 1.0, "seconds": 0.0}
         accuracy = self._merit * self._epoch / EPOCHS
         return report | figures | {"accuracy": accuracy, "done": self._epoch >= EPOCHS}

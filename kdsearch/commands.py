@@ -7,6 +7,7 @@ print(commands.leaderboard(record, "markdown"))
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,6 +173,7 @@ def _go(
     checkpoints: str | None,
     diagnosing: bool = False,
 ) -> Record:
+    from kdsearch.search import gpu
     from kdsearch.search.cluster import connected
     from kdsearch.search.diagnosing import Diagnosis
     from kdsearch.search.runner import Run
@@ -184,7 +186,9 @@ def _go(
         search = (Diagnosis if diagnosing else Run)(study, folder, storage)
         if checkpoints:
             display.say(f"Waiting until a node of the cluster reaches {checkpoints}.")
-        with connected(study.resources, address, max_concurrent, file, checkpoints) as cluster:
+        measure = partial(gpu.measured_share, study, search.splits, search.journal, display.say)
+        wanted = (study.resources, address, max_concurrent, file, checkpoints)
+        with connected(*wanted, measure) as cluster:
             if cluster.nodes > 1 and checkpoints is None:
                 display.say(
                     "The cluster has several nodes: unless all mount the storage, a trial whose"

@@ -59,6 +59,11 @@ class Display:
             self._record.add(event)
             if event["event"] == "stage":
                 self._turn(event)
+            elif event["event"] == "starved":
+                self.say(
+                    f"{event['id']} ran out of memory on {event['gpu']:g} GPU: when the others have"
+                    f" ended, it is tried again with {event['larger']:g}."
+                )
             elif self._stage and self._due():
                 self._show()
 

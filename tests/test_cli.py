@@ -73,8 +73,17 @@ def test_check_with_a_cluster_says_nodes_and_width(
         "40 trials are then 2 rounds; a proposal learns from what has ended, so fewer at once"
         " (--max-concurrent) propose better and last longer",
         "finals: at most 8 of 8 at once",
-        "the teacher takes one trial's share, 1 CPU and 0.25 GPU: it fits",
+        "the teacher's tasks take 1 CPU and 1 GPU, one at a time: they fit",
     ]
+    study.write_text(yaml.safe_dump(content | {"resources": {"cpu": 1, "gpu": "auto"}}))
+    said = run("check", study, "--cluster", root / "cluster.yaml").output.splitlines()
+    for telling in (
+        "each trial takes 1 CPU and the share of a GPU that is measured at the start",
+        "the teacher takes 1 CPU and 1 GPU",
+        "counted with a whole GPU per trial, which the measured share will divide",
+        "room for 8 trials at once; the widest useful concurrency of this search is 8",
+    ):
+        assert telling in said
     study.write_text(yaml.safe_dump(content | {"resources": {"cpu": 1, "gpu": 2}}))
     result = run("check", study, "--cluster", root / "deploy" / "rayjob.yaml")
     assert isinstance(result.exception, KdsearchError)

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 
 from kdsearch.errors import ResourceError
 from kdsearch.search import checkpoints as kept
-from kdsearch.search.study import Resources
+from kdsearch.search.study import Resources, Share
 
 # Read by Ray: no TensorBoard logger, no result files, no usage statistics, no box before a stage,
 # and no snapshots of the experiment, because the journal is what a search goes on from.
@@ -35,12 +35,14 @@ PATIENCE = 5.0  # seconds that a cluster may take to answer
 class Cluster:
     """A connected cluster.
 
-    concurrent: trials at once. nodes: the most that may run some of them. checkpoints: where all of
-    them keep checkpoints, a folder that they mount or the URI of a bucket; None is the driver's
-    own disk.
+    concurrent: trials at once. trial, teacher: what each of a student and of the teacher's tasks
+    takes. nodes: the most that may run some of them. checkpoints: where all of them keep
+    checkpoints, a folder that they mount or the URI of a bucket; None is the driver's own disk.
     """
 
     concurrent: int
+    trial: Share
+    teacher: Share
     nodes: int = 1
     checkpoints: str | None = None
 
@@ -52,21 +54,24 @@ def connected(
     max_concurrent: int | None = None,
     file: Path | None = None,
     checkpoints: str | None = None,
+    measure: Callable[[bool], float] = float,
 ) -> Iterator[Cluster]:
     """Attach to `address` or RAY_ADDRESS, else start Ray on this machine and stop it afterwards.
 
     `file` is the one that a growing cluster was launched from: it counts for what it can become,
-    and may hold nothing now.
+    and may hold nothing now. `measure` gives a trial's share where the study says `gpu: auto`, once
+    Ray is there, of whether there are GPUs; by default a whole one.
     Within, SIGTERM ends a search as Ctrl-C does.
 
     Raises:
-        ResourceError: the cluster cannot be reached, cannot hold one trial of the study, or does
-            not reach `checkpoints`.
-        ClusterError: `file` is no cluster file.
+        ResourceError: the cluster cannot be reached, cannot hold one trial of the study or its
+            teacher, or does not reach `checkpoints`.
+        ClusterError: `file` is no cluster file, or no node of it holds them.
     """
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
-        check(resources, [(float(os.cpu_count() or 1), float(torch.cuda.device_count()))])
+        here = [(float(os.cpu_count() or 1), float(torch.cuda.device_count()))]
+        check(resources, here)
     import ray  # takes seconds, and a study that cannot run should say so at once
 
     fleet = None
@@ -82,20 +87,35 @@ def connected(
             for node in ray.nodes()
             if node["Alive"]
         ]
-        room = sum(trials_on(resources, *node) for node in nodes)
         if fleet:
             fleet.check(resources)
-            room = max(room, fleet.slots(resources))
         else:
             check(resources, nodes)
+        there = bool(fleet.gpus if fleet else sum(gpus for _, gpus in nodes))
+        trial = resources.of_trial(measure(there) if resources.gpu == "auto" else 0)
+        wanted = max_concurrent or resources.max_concurrent
+        if resources.gpu == "auto" and wanted and not fleet:
+            trial = _spread(trial, nodes, wanted)
+        room = sum(trials_on(trial, *node) for node in nodes)
+        if fleet:
+            room = max(room, fleet.slots(trial))
         if checkpoints:
-            _check_reachable(ray, resources, checkpoints)
+            _check_reachable(ray, trial, checkpoints)
         most = max(len(nodes), fleet.nodes if fleet else 0)
-        wanted = max_concurrent or resources.max_concurrent or room
+        teacher = resources.of_teacher(trial)
         with _termination_as_interrupt():
-            yield Cluster(wanted, most, checkpoints)
+            yield Cluster(wanted or room, trial, teacher, most, checkpoints)
     finally:
         ray.shutdown()
+
+
+def _spread(trial: Share, nodes: Sequence[tuple[float, float]], wanted: int) -> Share:
+    """The largest share that leaves room for as many trials: Ray fills one GPU before the next."""
+    for trials in range(1, trials_per_gpu(trial)):
+        wide = trial.model_copy(update={"gpu": part_of_gpu(trials)})
+        if sum(trials_on(wide, *node) for node in nodes) >= wanted:
+            return wide
+    return trial
 
 
 def _start(ray, address: str | None) -> None:  # type: ignore[no-untyped-def]
@@ -162,13 +182,13 @@ def _termination_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
-def _check_reachable(ray, resources: Resources, place: str) -> None:  # type: ignore[no-untyped-def]
+def _check_reachable(ray, trial: Share, place: str) -> None:  # type: ignore[no-untyped-def]
     """Write from here what a node that runs trials must read; the first may have to start for it.
 
     Raises:
         ResourceError: either cannot.
     """
-    share = {"num_cpus": resources.cpu, "num_gpus": resources.gpu, "max_retries": 2}
+    share = {"num_cpus": trial.cpu, "num_gpus": trial.gpu, "max_retries": 2}
     try:
         probe = kept.probe(place)
         reason = ray.get(ray.remote(kept.missing).options(**share).remote(probe))
@@ -182,42 +202,64 @@ def _check_reachable(ray, resources: Resources, place: str) -> None:  # type: ig
         )
 
 
-def trials_on(resources: Resources, cpus: float, gpus: float) -> int:
+def trials_on(trial: Share, cpus: float, gpus: float) -> int:
     """How many trials fit on one node at once."""
-    fits = cpus / resources.cpu
-    if resources.gpu:
-        per_gpu = trials_per_gpu(resources)
-        fits = min(fits, gpus * per_gpu if per_gpu else gpus / resources.gpu)
+    fits = cpus / trial.cpu
+    if trial.gpu:
+        per_gpu = trials_per_gpu(trial)
+        fits = min(fits, gpus * per_gpu if per_gpu else gpus / trial.gpu)
     return math.floor(fits + 1e-9)
 
 
-def trials_per_gpu(resources: Resources) -> int:
+def trials_per_gpu(trial: Share) -> int:
     """A fraction is packed device by device: 0.3 fits three times on one, not 3.33."""
-    return math.floor(1 / resources.gpu + 1e-9) if 0 < resources.gpu <= 1 else 0
+    return math.floor(1 / trial.gpu + 1e-9) if 0 < trial.gpu <= 1 else 0
+
+
+def part_of_gpu(trials: int) -> float:
+    """The share of which so many fit on one GPU, rounded down to the four digits that Ray keeps."""
+    return math.floor(1e4 / trials) / 1e4
+
+
+def larger(trial: Share) -> Share | None:
+    """At least twice the share of a GPU, at most a whole one; None where there is no larger one."""
+    if not 0 < trial.gpu < 1:
+        return None
+    return trial.model_copy(update={"gpu": part_of_gpu(max(1, trials_per_gpu(trial) // 2))})
 
 
 def check(resources: Resources, nodes: Sequence[tuple[float, float]]) -> None:
     """Refuse what can never be placed on nodes of so many CPUs and GPUs.
 
+    A share that is to be measured is taken for a whole GPU: the measurement takes one.
+
     Raises:
-        ResourceError: one trial asks for more than the whole cluster holds, or than any one node.
+        ResourceError: a trial or the teacher asks for more than the whole cluster holds, or than
+            any one node.
     """
+    trial = resources.of_trial(float(any(gpus for _, gpus in nodes)))
+    _check(trial, nodes, "trial", "{{{}}}")
+    _check(resources.of_teacher(trial), nodes, "teacher", "{{teacher: {{{}}}}}")
+
+
+def _check(share: Share, nodes: Sequence[tuple[float, float]], whose: str, key: str) -> None:
     cpus, gpus = (sum(column) for column in zip(*nodes, strict=True))
-    if resources.gpu > gpus:
+    if share.gpu > gpus:
+        cpus_alone = key.format("cpu: 1, gpu: 0")
         raise ResourceError(
-            f"the study asks for {resources.gpu:g} GPU per trial, but there are {gpus:g}."
-            " To run on CPUs, set `resources: {cpu: 1, gpu: 0}` in the study; to use GPUs"
-            " elsewhere, pass --address of a Ray cluster that has them, and with --cluster the file"
+            f"the study asks for {share.gpu:g} GPU per {whose}, but there are {gpus:g}."
+            f" To run on CPUs, set `resources: {cpus_alone}` in the study; to use GPUs elsewhere,"
+            " pass --address of a Ray cluster that has them, and with --cluster the file"
             " that it grows by if it starts them when asked."
         )
-    if resources.cpu > cpus:
+    if share.cpu > cpus:
         raise ResourceError(
-            f"the study asks for {resources.cpu:g} CPUs per trial, but there are {cpus:g}."
-            " Set a smaller `resources: {cpu: ...}` in the study, or pass with --cluster the file"
-            " that the cluster grows by."
+            f"the study asks for {share.cpu:g} CPUs per {whose}, but there are {cpus:g}."
+            f" Set a smaller `resources: {key.format('cpu: ...')}` in the study, or"
+            " pass with --cluster the file that the cluster grows by."
         )
-    if not any(trials_on(resources, *node) for node in nodes):
+    if not any(trials_on(share, *node) for node in nodes):
         raise ResourceError(
-            f"one node must hold a whole trial of {resources.cpu:g} CPU and {resources.gpu:g} GPU,"
-            f" but none of {len(nodes)} does. Set smaller `resources` in the study."
+            f"one node must hold a whole {whose} of {share}, but none of {len(nodes)} does."
+            " Set smaller `resources` in the study."
         )

@@ -19,11 +19,12 @@ from kdsearch import data
 from kdsearch.objectives import from_spec
 from kdsearch.objectives.rescaling import rescaling
 from kdsearch.search.cluster import Cluster
+from kdsearch.search.gpu import device, fetched
 from kdsearch.search.jobs import FinalJobs, Job
 from kdsearch.search.runner import check_networks
 from kdsearch.search.stages import Stages
-from kdsearch.search.study import Study
-from kdsearch.search.teaching import Say, fetched
+from kdsearch.search.study import Share, Study
+from kdsearch.search.teaching import Say
 from kdsearch.search.trial import Lesson
 from kdsearch.teachers.view import view
 from kdsearch.tracking import Journal, Record
@@ -45,8 +46,8 @@ class Diagnosis:
         """Load the data; nothing is started. Errors as in `runner.Run`."""
         self.study, self.folder, self.storage = study, folder, storage
         self.journal = Journal(folder / "journal.jsonl")
-        self._splits = data.load(**study.data.arguments)
-        check_networks(study, self._splits)
+        self.splits = data.load(**study.data.arguments)
+        check_networks(study, self.splits)
 
     def go(self, cluster: Cluster, say: Say) -> Record:
         """Do what is not done yet; returns the finished record.
@@ -55,18 +56,18 @@ class Diagnosis:
             Interrupted: Ctrl-C; `kdsearch diagnose` of the same study goes on.
         """
         stages = Stages(
-            self.study, self.folder, self.storage, self.journal, self._splits, cluster, whole=True
+            self.study, self.folder, self.storage, self.journal, self.splits, cluster, whole=True
         )
         stages.begin("diagnosis")
         lesson = stages.teach(say)
         facts = Record.of(self.journal).facts
         for name in ("train", "validation"):
             if name not in facts:
-                self._note(name, _seen(lesson, getattr(self._splits, name)))
+                self._note(name, _seen(lesson, getattr(self.splits, name)))
         jobs = FinalJobs(self._jobs(), Record.of(self.journal).trials)
         stages.train("levels", jobs, len(jobs))
         if "watched" not in facts:
-            self._note("watched", self._watch(lesson))
+            self._note("watched", self._watch(cluster.trial, lesson))
         self.journal.append("finished")
         return Record.of(self.journal)
 
@@ -89,13 +90,10 @@ class Diagnosis:
                     experiment=experiment | {"seed": seed},
                 )
 
-    def _watch(self, lesson: Lesson) -> list[dict[str, Any]]:
-        resources = self.study.resources
-        task = ray.remote(_watched).options(
-            num_cpus=resources.cpu, num_gpus=resources.gpu, max_retries=2
-        )
+    def _watch(self, trial: Share, lesson: Lesson) -> list[dict[str, Any]]:
+        task = ray.remote(_watched).options(num_cpus=trial.cpu, num_gpus=trial.gpu, max_retries=2)
         experiment = self.study.assembled({"objective": KD})
-        found: list[dict[str, Any]] = fetched(task.remote(experiment, lesson))
+        found: list[dict[str, Any]] = fetched(task.remote(trial.gpu, experiment, lesson))
         return found
 
 
@@ -105,13 +103,13 @@ def _seen(lesson: Lesson, rows: Any) -> dict[str, Any]:
     return seen.model_dump(mode="json")
 
 
-def _watched(described: dict[str, Any], lesson: Lesson) -> list[dict[str, Any]]:
+def _watched(share: float, described: dict[str, Any], lesson: Lesson) -> list[dict[str, Any]]:
     """Train with `kd`, looking at every training example after the first and the last epoch."""
     experiment, splits = Experiment.model_validate(described), lesson.splits
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    learn, judge = (part(splits, rows, device) for rows in (splits.train, splits.validation))
-    epochs, logits = experiment.recipe.epochs, lesson.logits(splits.train, device)
-    signals = lesson.signals(splits.train, epochs, device)
+    on = device(share)
+    learn, judge = (part(splits, rows, on) for rows in (splits.train, splits.validation))
+    epochs, logits = experiment.recipe.epochs, lesson.logits(splits.train, on)
+    signals = lesson.signals(splits.train, epochs, on)
     training = Training(experiment, learn, judge, splits.classes, signals)
     return [
         _look(predict(training.evaluated, learn), logits, learn.labels, result.epoch)

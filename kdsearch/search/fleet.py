@@ -1,8 +1,8 @@
 """Fleet: the nodes that a cluster file could start, and the trials that they hold; starts nothing.
 
     fleet = Fleet.load(Path("cluster.yaml"))   # or a RayJob or RayCluster of Kubernetes
-    fleet.slots(study.resources)               # trials at once when it is at its widest
-    fleet.asked(study.resources, 16)           # the nodes that 16 trials ask for
+    fleet.slots(share)                         # trials of a share at once when it is at its widest
+    fleet.asked(share, 16)                     # the nodes that 16 trials ask for
 
 Files are read by the code that reads them on the cluster, and nodes are counted by the autoscaler's
 own scheduler: both are parts of Ray, and neither needs a cloud.
@@ -11,7 +11,6 @@ own scheduler: both are parts of Ray, and neither needs a cloud.
 import copy
 import json
 import logging
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,9 +27,9 @@ from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingReque
 from ray.autoscaler.v2.utils import ResourceRequestUtil
 
 from kdsearch.errors import ClusterError, Problem
-from kdsearch.search.cluster import trials_on, trials_per_gpu
+from kdsearch.search.cluster import part_of_gpu, trials_on, trials_per_gpu
 from kdsearch.search.mistakes import sentence
-from kdsearch.search.study import Resources
+from kdsearch.search.study import Resources, Share
 
 # Ray warns of fields that its own defaults have put into a file.
 logging.getLogger(prepare_config.__module__).setLevel(logging.ERROR)
@@ -47,9 +46,9 @@ class NodeType:
     most: int
     priority: int = 0
 
-    def trials(self, resources: Resources) -> int:
+    def trials(self, trial: Share) -> int:
         """How many trials one node holds at once."""
-        return trials_on(resources, self.cpus, self.gpus)
+        return trials_on(trial, self.cpus, self.gpus)
 
     def __str__(self) -> str:
         return f"{self.name} with {self.cpus:g} CPU and {self.gpus:g} GPU"
@@ -92,8 +91,8 @@ class Fleet:
             fleet = cls._of(content, path.name)
         except ClusterError as error:
             found = found or list(error.problems)
-        if fleet and not fleet.slots(resources):
-            found.append(fleet._too_small(resources))
+        if fleet:
+            found += fleet._too_small(resources)
         if fleet is None or found:
             raise ClusterError(path.name, dict.fromkeys(found))
         return fleet
@@ -121,28 +120,33 @@ class Fleet:
         """The most nodes that there can be, the head among them."""
         return 1 + min(self.most, sum(node.most for node in self.workers))
 
-    def slots(self, resources: Resources) -> int:
+    @property
+    def gpus(self) -> float:
+        """The most GPUs that a node of any type holds."""
+        return max(node.gpus for node in (self.head, *self.workers))
+
+    def slots(self, trial: Share) -> int:
         """How many trials run at once when every node that helps has been started; may be 0."""
-        left, trials = self.most, self.head.trials(resources)
-        for node in sorted(self.workers, key=lambda node: -node.trials(resources)):
+        left, trials = self.most, self.head.trials(trial)
+        for node in sorted(self.workers, key=lambda node: -node.trials(trial)):
             started = min(left, node.most)
-            trials += started * node.trials(resources)
+            trials += started * node.trials(trial)
             left -= started
         return trials
 
-    def asked(self, resources: Resources, trials: int) -> dict[str, int]:
+    def asked(self, trial: Share, trials: int) -> dict[str, int]:
         """The workers, by type, that so many trials at once ask for.
 
         With equal fit the scheduler takes the type of higher priority, as for spot before
         on-demand, and the other once that one's limit is reached or the cloud has none.
         """
-        trials -= min(trials, self.head.trials(resources))
+        trials -= min(trials, self.head.trials(trial))
         if not trials:
             return {}
-        share = {"CPU": resources.cpu}
-        if resources.gpu:  # of one device, which the scheduler does not know: it adds up a node's
-            per_gpu = trials_per_gpu(resources)
-            share["GPU"] = math.floor(1e4 / per_gpu) / 1e4 if per_gpu else resources.gpu
+        share = {"CPU": trial.cpu}
+        if trial.gpu:  # of one device, which the scheduler does not know: it adds up a node's
+            per_gpu = trials_per_gpu(trial)
+            share["GPU"] = part_of_gpu(per_gpu) if per_gpu else trial.gpu
         types = AutoscalingConfig(dict(self.config), skip_content_hash=True).get_node_type_configs()
         types.pop(self.head.name)  # it runs already
         request = SchedulingRequest(
@@ -160,18 +164,21 @@ class Fleet:
         """Refuse what it can never hold.
 
         Raises:
-            ClusterError: no node of any type holds one trial.
+            ClusterError: no node of any type holds one trial, or one of the teacher's tasks.
         """
-        if not self.slots(resources):
-            raise ClusterError(self.source, [self._too_small(resources)])
+        if found := self._too_small(resources):
+            raise ClusterError(self.source, found)
 
-    def _too_small(self, resources: Resources) -> Problem:
+    def _too_small(self, resources: Resources) -> list[Problem]:
+        """A share that is to be measured is taken for a whole GPU: the measurement takes one."""
+        trial = resources.of_trial(float(self.gpus > 0))
         there = ", ".join(str(node) for node in (self.head, *self.workers))
-        return Problem(
-            "available_node_types",
-            f"one node must hold a whole trial of {resources.cpu:g} CPU and {resources.gpu:g} GPU,"
-            f" but there are {there}. Set smaller `resources` in the study, or name larger nodes.",
-        )
+        for whose, share in {"trial": trial, "teacher": resources.of_teacher(trial)}.items():
+            if not self.slots(share):
+                law = f"one node must hold a whole {whose} of {share}, but there are {there}"
+                remedy = "Set smaller `resources` in the study, or name larger nodes."
+                return [Problem("available_node_types", f"{law}. {remedy}")]
+        return []
 
 
 def _content(path: Path) -> Mapping[str, Any]:

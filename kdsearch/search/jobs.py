@@ -162,3 +162,14 @@ class FinalJobs:
 
     def tell(self, job: Job, status: str, accuracy: float | None) -> None:
         """Finals are not searched: nothing learns from them."""
+
+
+class Repeated:
+    """Jobs that are handed out once more; those whom they came from hear how they go."""
+
+    def __init__(self, jobs: Iterable[Job], of: Jobs, trials: dict[str, TrialRecord]) -> None:
+        self._jobs = deque(job.resumed(trials[job.id]) for job in jobs)
+        self.report, self.tell = of.report, of.tell
+
+    def ask(self) -> Job | None:
+        return self._jobs.popleft() if self._jobs else None

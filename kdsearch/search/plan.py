@@ -8,7 +8,7 @@ from kdsearch import data
 from kdsearch.errors import DataError, Problem, SettingError, StudyError
 from kdsearch.search.plugins import sampler_for, scheduler_for
 from kdsearch.search.schedulers.asha import Halving
-from kdsearch.search.study import Study
+from kdsearch.search.study import Resources, Share, Study
 
 if TYPE_CHECKING:  # Ray takes seconds to import, and a plan alone needs none of it
     from kdsearch.search.fleet import Fleet, NodeType
@@ -60,8 +60,23 @@ def plan(study: Study, remote: bool = False) -> list[str]:
         f"finals: at most {rows} rows x {final.seeds} seeds",
         f"at most {search.trials * epochs + rows * final.seeds * epochs} student-epochs"
         f" and {sum(link.epochs for link in study.teacher.chain)} teacher-epochs",
-        f"each trial takes {resources.cpu:g} CPU and {resources.gpu:g} GPU",
+        f"each trial takes {_taken(resources)}",
+        *_taught(study),
     ]
+
+
+def _taken(resources: Resources) -> str:
+    if resources.gpu == "auto":
+        return f"{resources.cpu:g} CPU and the share of a GPU that is measured at the start"
+    return str(resources.of_trial(resources.gpu))
+
+
+def _taught(study: Study) -> list[str]:
+    """What the teacher takes, where that is something else than a trial does."""
+    trial = study.resources.of_trial(1)
+    teacher = study.resources.of_teacher(trial)
+    same = teacher == trial and study.resources.gpu != "auto"
+    return [] if same or study.teacher.logits else [f"the teacher takes {teacher}"]
 
 
 def _rungs(scheduler: object, study: Study) -> list[str]:
@@ -80,26 +95,28 @@ def _rungs(scheduler: object, study: Study) -> list[str]:
 def on(fleet: "Fleet", study: Study) -> list[str]:
     """What the study would make of a cluster's nodes, in lines."""
     resources, trials = study.resources, study.search.trials
-    room = fleet.slots(resources)
+    trial = resources.of_trial(float(fleet.gpus > 0))
+    room = fleet.slots(trial)
     wide = min(resources.max_concurrent or room, room, trials)
     rounds = math.ceil(trials / wide)
-    share = f"{resources.cpu:g} CPU and {resources.gpu:g} GPU"
     finals = _rows(study) * study.final.seeds
+    whole = ["counted with a whole GPU per trial, which the measured share will divide", ""]
     return [
         f"cluster {fleet.name} ({fleet.source}): a head and at most {fleet.nodes - 1} workers",
-        *(_row(node, study) for node in (fleet.head, *fleet.workers)),
+        *(_row(node, trial) for node in (fleet.head, *fleet.workers)),
         "",
+        *(whole if resources.gpu == "auto" and trial.gpu else []),
         f"room for {room} trials at once; the widest useful concurrency of this search is {wide}",
-        f"{wide} trials at once ask for {_nodes(fleet.asked(resources, wide))}",
+        f"{wide} trials at once ask for {_nodes(fleet.asked(trial, wide))}",
         f"{trials} trials are then {rounds} round{'s' if rounds > 1 else ''}; a proposal learns"
         " from what has ended, so fewer at once (--max-concurrent) propose better and last longer",
         f"finals: at most {min(finals, resources.max_concurrent or room)} of {finals} at once",
-        f"the teacher takes one trial's share, {share}: it fits",
+        f"the teacher's tasks take {resources.of_teacher(trial)}, one at a time: they fit",
     ]
 
 
-def _row(node: "NodeType", study: Study) -> str:
-    held = node.trials(study.resources)
+def _row(node: "NodeType", trial: Share) -> str:
+    held = node.trials(trial)
     trials = "holds no trial" if not held else f"{held} trial{'s' if held > 1 else ''} per node"
     if held and node.gpus:
         trials += f", {held / node.gpus:g} per GPU"

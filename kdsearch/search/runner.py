@@ -46,9 +46,9 @@ class Run:
         """
         self.study, self.folder, self.storage = study, folder, storage
         self.journal = Journal(folder / "journal.jsonl")
-        self._splits = data.load(**study.data.arguments)
-        self._check_fit(self._splits)
-        check_networks(study, self._splits)
+        self.splits = data.load(**study.data.arguments)
+        self._check_fit(self.splits)
+        check_networks(study, self.splits)
 
     def go(self, cluster: Cluster, say: Say) -> Record:
         """Run every stage that is not done yet; returns the finished record.
@@ -56,7 +56,7 @@ class Run:
         Raises:
             Interrupted: Ctrl-C; `resume` goes on.
         """
-        stages = Stages(self.study, self.folder, self.storage, self.journal, self._splits, cluster)
+        stages = Stages(self.study, self.folder, self.storage, self.journal, self.splits, cluster)
         stages.begin("search")
         self._note_published()
         stages.teach(say)
@@ -73,7 +73,7 @@ class Run:
     def _search(self, stages: Stages) -> None:
         record = Record.of(self.journal)
         space = self.study.parsed_space
-        principled = Principled(self.study, self._splits, stages.validation)
+        principled = Principled(self.study, self.splits, stages.validation)
         published = list(self.study.published())
         chosen = self._principled_first(principled, record)
         proposals = Proposals(space, sampler_for(self.study), [*published, *chosen])
@@ -164,13 +164,13 @@ def ranked_coefficients(
     splits = data.load(**study.data.arguments)
     storage.mkdir(parents=True, exist_ok=True)
     with (
-        connected(study.resources, address, file=cluster),
+        connected(study.resources, address, file=cluster) as reached,
         tempfile.TemporaryDirectory() as folder,
     ):
         # A journal of its own: this is no search.
         journal = Journal(Path(folder) / "journal.jsonl")
         whole = study.signals == "stored"
-        teaching = Teaching(study.teacher, splits, storage, study.resources, journal, whole)
+        teaching = Teaching(study.teacher, splits, storage, reached.teacher, journal, whole)
         logits = teaching.of_validation(teaching.signals(console.print))
     return Principled(study, splits, logits).ranked()
 

@@ -11,18 +11,34 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from kdsearch.search.cluster import larger
 from kdsearch.search.jobs import Job, Jobs
+from kdsearch.search.study import Share
 from kdsearch.tracking import Journal
 
 METRIC = "accuracy"
+ON_CPU = Share()
 
 
 class JobSearcher(Searcher):  # type: ignore[misc]
     """Gives a stage's jobs to Tune as configurations `{job: ..., experiment: ...}`."""
 
-    def __init__(self, jobs: Jobs, count: int, journal: Journal, known: Mapping[str, int]) -> None:
-        """At most `count` jobs; `known` are those that the journal holds, with their epochs."""
+    def __init__(
+        self,
+        jobs: Jobs,
+        count: int,
+        journal: Journal,
+        known: Mapping[str, int],
+        trial: Share = ON_CPU,
+    ) -> None:
+        """At most `count` jobs; `known` are those that the journal holds, with their epochs.
+
+        `trial` is the share that each runs with. What it is too small for ends as `starved`, and is
+        told to nobody while there is a larger one.
+        """
         super().__init__(metric=METRIC, mode="max")
+        self._trial, self._larger = trial, larger(trial)
+        self.starved: list[Job] = []
         self._jobs, self._left, self._journal, self._known = jobs, count, journal, known
         self._running: dict[str, Job] = {}
         self._epochs: dict[str, int] = {}
@@ -80,12 +96,29 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         job = self._running.pop(trial_id)
         status, reason = "failed", "its worker died, and so did every retry"
         if result is not None and not error:
-            status, reason = _verdict(result)
+            if result["out_of_memory"] and self._larger:
+                self.starved.append(job)
+                gpu = {"gpu": self._trial.gpu, "larger": self._larger.gpu}
+                self._journal.append("starved", id=job.id, **gpu)
+                return
+            status, reason = self._verdict(result)
             if not result["failure"]:
                 self._write_epoch(job, result)
         accuracy = float(result[METRIC]) if result and status != "failed" else None
         self._jobs.tell(job, status, accuracy)
         self._journal.append("end", id=job.id, status=status, reason=reason)
+
+    def _verdict(self, result: dict[str, Any]) -> tuple[str, str]:
+        if result["out_of_memory"]:
+            told = "set a smaller batch_size or `precision: bfloat16` in the recipe"
+            return "failed", f"{self._trial.gpu:g} GPU has too little memory for it: {told}"
+        if result["failure"]:
+            return "failed", result["failure"]
+        if not result["finite"]:
+            return "failed", "the training loss was not finite"
+        if result["epoch"] < result["epochs"]:
+            return "pruned", f"stopped after epoch {result['epoch']}"
+        return "finished", ""
 
     def _write_epoch(self, job: Job, result: dict[str, Any]) -> None:
         """Journal an epoch unless it is there: a recovered student repeats itself."""
@@ -106,13 +139,3 @@ class JobSearcher(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: see `save`."""
-
-
-def _verdict(result: dict[str, Any]) -> tuple[str, str]:
-    if result["failure"]:
-        return "failed", result["failure"]
-    if not result["finite"]:
-        return "failed", "the training loss was not finite"
-    if result["epoch"] < result["epochs"]:
-        return "pruned", f"stopped after epoch {result['epoch']}"
-    return "finished", ""

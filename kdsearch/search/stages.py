@@ -17,11 +17,11 @@ from ray import tune
 from kdsearch.data import Splits
 from kdsearch.errors import Interrupted
 from kdsearch.search import checkpoints
-from kdsearch.search.cluster import Cluster
+from kdsearch.search.cluster import Cluster, larger
 from kdsearch.search.environment import environment
-from kdsearch.search.jobs import Jobs
+from kdsearch.search.jobs import Jobs, Repeated
 from kdsearch.search.searcher import JobSearcher
-from kdsearch.search.study import Study
+from kdsearch.search.study import Share, Study
 from kdsearch.search.teaching import Say, Teaching
 from kdsearch.search.trial import CHECKPOINT_EVERY, Lesson, StudentTrial
 from kdsearch.tracking import Journal, Record
@@ -49,7 +49,7 @@ class Stages:
         _ = splits.normalisation  # computed once here, and not by every worker
         self._whole = whole or study.signals == "stored"
         self.teaching = Teaching(
-            study.teacher, splits, storage, study.resources, journal, self._whole
+            study.teacher, splits, storage, cluster.teacher, journal, self._whole
         )
 
     def begin(self, kind: str) -> None:
@@ -100,25 +100,44 @@ class Stages:
     def train(self, stage: str, jobs: Jobs, count: int, scheduler: Any = None) -> None:
         """Train a stage's jobs, at most `count`, as Ray Tune trials.
 
+        Students that ran out of memory are trained with a larger share of a GPU once the others
+        have ended: Tune gives a trial no other share, and the search hears of them late.
+
         Raises:
             Interrupted: it was stopped before all had ended.
         """
         if count == 0:
             return
-        known = {t.id: len(t.epochs) for t in Record.of(self._journal).trials.values()}
         self._mark(stage, "begin", trainings=count)
-        searcher = JobSearcher(jobs, count, self._journal, known)
-        resources = self._study.resources
+        trial: Share | None = self._cluster.trial
+        complete = True
+        while complete and count and trial:
+            trials = Record.of(self._journal).trials
+            known = {name: len(trained.epochs) for name, trained in trials.items()}
+            searcher = JobSearcher(jobs, count, self._journal, known, trial)
+            self._fit(stage, searcher, count, trial, scheduler)
+            complete, count, trial = searcher.complete, len(searcher.starved), larger(trial)
+            jobs = Repeated(searcher.starved, jobs, Record.of(self._journal).trials)
+        self._mark(stage, "end")
+        if not complete:
+            raise Interrupted(
+                f"{self._folder.name} was stopped. What is done is kept: `{self._again}` goes on."
+            )
+
+    def _fit(
+        self, stage: str, searcher: JobSearcher, count: int, trial: Share, scheduler: Any
+    ) -> None:
         root, name = self._checkpoints(), f"{stage}-{time.time_ns():x}"
         trainable = tune.with_parameters(
             StudentTrial,
             lesson=self.lesson,
-            threads=max(1, int(resources.cpu)),
+            threads=max(1, int(trial.cpu)),
+            share=trial.gpu,
             checkpoints=checkpoints.inside(root, name),
             every=CHECKPOINT_EVERY,
         )
         tune.Tuner(
-            tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
+            tune.with_resources(trainable, trial.model_dump()),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -137,11 +156,6 @@ class Stages:
                 callbacks=[_Checkpoints(searcher, root)],
             ),
         ).fit()
-        self._mark(stage, "end")
-        if not searcher.complete:
-            raise Interrupted(
-                f"{self._folder.name} was stopped. What is done is kept: `{self._again}` goes on."
-            )
 
     def _checkpoints(self) -> str:
         """Tune's own folder: beside the journal, or where all nodes reach it."""

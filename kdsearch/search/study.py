@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
@@ -108,19 +108,64 @@ class Final(Value):
     seeds: int = Field(5, ge=2)
 
 
-class Resources(Value):
-    """What one trial takes of the cluster; `gpu` may be a fraction up to 1, or a whole number."""
+def _whole_above_one(gpu: float) -> float:
+    if gpu > 1 and gpu != int(gpu):
+        raise ValueError(f"a gpu share must be at most 1 or a whole number, but got {gpu:g}.")
+    return gpu
+
+
+Gpu = Annotated[float, Field(ge=0), pydantic.AfterValidator(_whole_above_one)]
+"""A fraction of a GPU up to 1, or a whole number of them."""
+
+
+class Share(Value):
+    """What one task takes of the cluster."""
 
     cpu: float = Field(1, gt=0)
-    gpu: float = Field(0, ge=0)
-    max_concurrent: int | None = Field(None, ge=1)
+    gpu: Gpu = 0
 
-    @pydantic.field_validator("gpu")
+    def __str__(self) -> str:
+        return f"{self.cpu:g} CPU and {self.gpu:g} GPU"
+
+
+class Wanted(Value):
+    """What a study says of a task's share; None is left to its default."""
+
+    cpu: float | None = Field(None, gt=0)
+    gpu: Gpu | None = None
+
+
+class Resources(Value):
+    """What one trial takes of the cluster; `gpu: auto` is measured when the search begins.
+
+    The teacher's tasks take as many CPUs, and a whole GPU where trials use any, unless `teacher`
+    says otherwise: it is larger than a student.
+    """
+
+    cpu: float = Field(1, gt=0)
+    gpu: float | Literal["auto"] = 0
+    max_concurrent: int | None = Field(None, ge=1)
+    teacher: Wanted = Wanted()
+
+    @pydantic.field_validator("gpu", mode="plain")
     @classmethod
-    def _whole_above_one(cls, gpu: float) -> float:
-        if gpu > 1 and gpu != int(gpu):
-            raise ValueError(f"a gpu share must be at most 1 or a whole number, but got {gpu:g}.")
-        return gpu
+    def _number_or_auto(cls, gpu: Any) -> float | Literal["auto"]:
+        if gpu == "auto":
+            return "auto"
+        if isinstance(gpu, str):
+            raise ValueError(f"gpu must be a number, or auto to have it measured, but got {gpu!r}.")
+        number: float = pydantic.TypeAdapter(Gpu).validate_python(gpu)
+        return number
+
+    def of_trial(self, measured: float) -> Share:
+        """A trial's share, where `auto` is what was measured."""
+        return Share(cpu=self.cpu, gpu=measured if self.gpu == "auto" else self.gpu)
+
+    def of_teacher(self, trial: Share) -> Share:
+        """That of each of the teacher's tasks, beside trials of this share."""
+        cpu, gpu = self.teacher.cpu, self.teacher.gpu
+        whole = 1 if trial.gpu else 0
+        return Share(cpu=cpu or trial.cpu, gpu=whole if gpu is None else gpu)
 
 
 class Tracking(Value):

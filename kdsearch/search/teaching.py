@@ -4,7 +4,7 @@
     storage/signals/<key>/             its logits of the training images and of their views
 
 The digest covers the teacher and the data, so a later search with the same ones does neither. The
-work is done by Ray tasks with a trial's resources; the driver writes the files, so that workers
+work is done by Ray tasks with a share of their own; the driver writes the files, so that workers
 need no shared disk.
 """
 
@@ -18,12 +18,13 @@ import ray
 import torch
 
 from kdsearch.data import Splits
-from kdsearch.errors import KdsearchError, StoreError
+from kdsearch.errors import ResourceError, StoreError
 from kdsearch.files import write_atomically
 from kdsearch.models import last_layer
 from kdsearch.objectives import family
 from kdsearch.objectives.similarity import cosine
-from kdsearch.search.study import Resources
+from kdsearch.search.gpu import device, fetched, out_of_memory
+from kdsearch.search.study import Share
 from kdsearch.teachers import Teacher, elsewhere, logits, teacher
 from kdsearch.tracking import Journal
 from kdsearch.training import EpochResult, part, predict
@@ -41,13 +42,14 @@ class Teaching:
         taught: Teacher,
         data: Splits,
         storage: Path,
-        resources: Resources,
+        share: Share,
         journal: Journal,
         whole: bool = True,
         name: str = "teacher",
         shared: Any = None,
     ) -> None:
-        """`name` is the teacher's in the journal; its own teacher's is `<name>'s teacher`.
+        """`share` is what each of its tasks takes. `name` is the teacher's in the journal; its own
+        teacher's is `<name>'s teacher`.
 
         whole: its plain logits are wanted of all fitted images, and not of validation alone.
         `shared` is a reference to the data, where it lies in the object store already.
@@ -59,7 +61,7 @@ class Teaching:
             above,
             data,
             storage,
-            resources,
+            share,
             journal,
             data.views.identity and (whole or bool(above.logits)),
             f"{name}'s teacher",
@@ -70,7 +72,7 @@ class Teaching:
         self._weights_file = storage / "teachers" / f"{self._digest}.pt"
         self._key = logits.key(self._digest, data.digest, data.views, whole)
         self._signals = storage / "signals" / self._key
-        self._options = {"num_cpus": resources.cpu, "num_gpus": resources.gpu, "max_retries": 2}
+        self._share = share
         self._weights = b""
 
     def signals(self, say: Say) -> logits.Logits:
@@ -205,9 +207,7 @@ class Teaching:
             origin="teacher",
             experiment=self._teacher.model_dump(mode="json", exclude={"teacher"}),
         )
-        task = ray.remote(_train).options(**self._options)
-        for reference in task.remote(self._teacher, self.shared, above):
-            came = fetched(reference)
+        for came in self._yielded(_train, above):
             if isinstance(came, bytes):
                 self._weights = came
                 write_atomically(self._weights_file, came)
@@ -220,9 +220,27 @@ class Teaching:
         """Its logits of rows in each of the views, one after the other."""
         if not views:
             return
-        task = ray.remote(_run).options(**self._options)
-        for reference in task.remote(self._teacher, self.shared, self._weights, rows, views):
-            yield fetched(reference)
+        yield from self._yielded(_run, self._weights, rows, views)
+
+    def _yielded(self, work: Callable[..., Iterator[Any]], *given: Any) -> Iterator[Any]:
+        """What a task of the teacher's yields in a worker, one by one.
+
+        Raises:
+            ResourceError: its GPU has too little memory for it.
+        """
+        share = self._share
+        task = ray.remote(work).options(num_cpus=share.cpu, num_gpus=share.gpu, max_retries=2)
+        try:
+            for reference in task.remote(share.gpu, self._teacher, self.shared, *given):
+                yield fetched(reference)
+        except RuntimeError as error:  # Ray raises the worker's own error
+            if not out_of_memory(error):
+                raise
+            raise ResourceError(
+                f"the {self._name} must fit into the memory of {share.gpu:g} GPU, but does not."
+                f" {'Set `resources: {teacher: {gpu: 1}}`' if share.gpu < 1 else 'Use larger GPUs'}"
+                ", or a smaller batch_size or `precision: bfloat16` in its recipe."
+            ) from None
 
 
 class Above(NamedTuple):
@@ -237,41 +255,35 @@ class Above(NamedTuple):
     similarity: torch.Tensor | None
 
 
-def _train(taught: Teacher, data: Splits, above: Above | None) -> Iterator[EpochResult | bytes]:
-    """Yields each epoch, then the packed weights; runs in a worker."""
+def _train(
+    share: float, taught: Teacher, data: Splits, above: Above | None
+) -> Iterator[EpochResult | bytes]:
+    """Yields each epoch, then the packed weights; runs in a worker with a share of a GPU."""
+    on = device(share)
     signals: torch.Tensor | Signals | None = None
     if above and above.plain is not None:
         rows = data.fitted.searchsorted(data.train)
-        signals = torch.from_numpy(above.plain[rows]).to(device())
+        signals = torch.from_numpy(above.plain[rows]).to(on)
     elif above:  # it sees views of its own, or nothing is to be stored
-        network = teacher.unpack(above.weights, above.teacher, data).to(device())
+        network = teacher.unpack(above.weights, above.teacher, data).to(on)
         signals = Online(network, above.teacher.recipe)
-    training = taught.training(data, device(), signals, above.similarity if above else None)
+    training = taught.training(data, on, signals, above.similarity if above else None)
     for epoch in training:  # noqa: UP028 - not `yield from`: Ray sends into its generators
         yield epoch
     yield teacher.pack(training.evaluated.cpu(), taught.digest(data))
 
 
 def _run(
-    taught: Teacher, data: Splits, weights: bytes, rows: Rows, views: Sequence[int | None]
+    share: float,
+    taught: Teacher,
+    data: Splits,
+    weights: bytes,
+    rows: Rows,
+    views: Sequence[int | None],
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yields the logits of the given rows in each of the views; runs in a worker."""
-    model = teacher.unpack(weights, taught, data).to(device())
-    of = part(data, rows, device())
+    """Yields the logits of rows in each of the views; runs in a worker with a share of a GPU."""
+    on = device(share)
+    model = teacher.unpack(weights, taught, data).to(on)
+    of = part(data, rows, on)
     for view in views:
         yield predict(model, of, view, taught.recipe).cpu().numpy()
-
-
-def fetched(reference: Any) -> Any:
-    """What a task gives; a mistake that kdsearch can name is raised as it was in the worker."""
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, KdsearchError):
-            raise error.cause from None
-        raise
-
-
-def device() -> str:
-    """The device of this process: its share of a GPU where it has one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -13,7 +13,8 @@ from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
 from kdsearch.data import Splits
-from kdsearch.data.part import shared
+from kdsearch.data.part import Part, shared
+from kdsearch.search.gpu import device, out_of_memory
 from kdsearch.teachers import Teacher, teacher
 from kdsearch.training import EpochResult, Experiment, Training, part
 from kdsearch.training.signals import Online, Rows, Signals, Stored, Whole
@@ -76,30 +77,45 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         config: dict[str, Any],
         lesson: Lesson,
         threads: int = 1,
+        share: float = 0,
         checkpoints: str = "",
         every: float = CHECKPOINT_EVERY,
     ) -> None:
-        """Move the data to the device once per actor, then begin the first student.
+        """Begin the first student.
 
-        `checkpoints` is the folder or URI of its stage's, `every` the seconds between them.
+        `share` is the worker's of a GPU, `checkpoints` the folder or URI of its stage's, `every`
+        the seconds between them.
         """
         torch.set_num_threads(threads)
         self._every = every
         # On a node that does not see it, Tune would take a checkpoint for an error.
         self._reachable = "://" in checkpoints or Path(checkpoints).is_dir()
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = device(share)
         self._lesson, self._splits = lesson, lesson.splits
-        rows = np.arange(len(self._splits.labels))
-        self._whole = part(self._splits, rows, self._device)
-        self._begin(config)
+        self._whole: Part | None = None
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another student in the same process."""
-        self._begin(new_config)
+        """Begin another student in the same process.
+
+        That there is too little memory for it is the result of its first step.
+        """
+        self._training: Training | None = None  # or two students would lie on the device
+        self._epochs = new_config["experiment"]["recipe"]["epochs"]
+        self._past: deque[dict[str, Any]] = deque()
+        self._refused: RuntimeError | None = None
+        try:
+            self._begin(new_config)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            self._refused = error.with_traceback(None)  # which holds what was allocated
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
         splits = self._splits
+        if self._whole is None:  # moved to the device once per actor
+            self._whole = part(splits, np.arange(len(splits.labels)), self._device)
         final = config["kind"] == "final"
         rows = splits.fitted if final else splits.train
         judged = splits.test if final else splits.validation
@@ -116,7 +132,6 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
             self._lesson.similarity,
         )
         self._saved = time.monotonic()
-        self._past: deque[dict[str, Any]] = deque()
         if goes_on := config.get("goes_on"):
             self._go_on(goes_on["checkpoint"], goes_on["past"])
 
@@ -137,22 +152,32 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
 
         An error of the training itself is a result: Tune would retry it in vain.
         """
-        epochs = self._training.experiment.recipe.epochs
-        failure = ""
+        failure, starved = "", False
         try:
-            result = _repeated(self._past.popleft()) if self._past else next(self._training)
+            if self._refused:
+                raise self._refused
+            result = _repeated(self._past.popleft()) if self._past else next(self.training)
         except Exception as error:  # noqa: BLE001 - whatever it is, this student alone has failed
             failure = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            starved = out_of_memory(error)
             nan = float("nan")
-            result = EpochResult(self._training.epoch, nan, 0.0, nan, False, 0.0)
-        report = result._asdict() | {"epochs": epochs, "failure": failure}
-        report[DONE] = result.epoch >= epochs or not result.finite
+            epoch = self._training.epoch if self._training else 0
+            result = EpochResult(epoch, nan, 0.0, nan, False, 0.0)
+        report = result._asdict() | {"epochs": self._epochs}
+        report |= {"failure": failure, "out_of_memory": starved}
+        report[DONE] = result.epoch >= self._epochs or not result.finite
         if not result.finite:
             # Schedulers compare metrics, and nothing compares with NaN.
             report["accuracy"] = 0.0
         if not report[DONE] and not self._past and self._reachable and self._due():
             report[SHOULD_CHECKPOINT] = True
         return report
+
+    @property
+    def training(self) -> Training:
+        """The student under way."""
+        assert self._training
+        return self._training
 
     def _due(self) -> bool:
         due = time.monotonic() - self._saved > self._every
@@ -162,13 +187,13 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write network, optimiser and epoch."""
-        torch.save(self._training.state_dict(), Path(checkpoint_dir) / "student.pt")
+        torch.save(self.training.state_dict(), Path(checkpoint_dir) / "student.pt")
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Go on from a written state; weights only, no code is run."""
         path = Path(checkpoint_dir) / "student.pt"
         state = torch.load(path, weights_only=True, map_location=self._device)
-        self._training.load_state_dict(state)
+        self.training.load_state_dict(state)
         self._past.clear()
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from kdsearch.errors import ClusterError
 from kdsearch.search.fleet import Fleet
-from kdsearch.search.study import Resources
+from kdsearch.search.study import Resources, Wanted
 
 CLUSTER: dict[str, Any] = {
     "cluster_name": "small",
@@ -229,17 +229,29 @@ def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
     assert told == ["", "provider.region", "available_node_types.spot.node_config.InstanceType"]
 
 
-def test_nodes_too_small_for_a_trial_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("resources", "refused"),
+    [
+        (Resources(cpu=9, gpu=0.25), "trial of 9 CPU and 0.25 GPU"),
+        (Resources(cpu=9, gpu="auto"), "trial of 9 CPU and 1 GPU"),
+        (Resources(gpu=0.25, teacher=Wanted(gpu=2)), "teacher of 1 CPU and 2 GPU"),
+    ],
+)
+def test_nodes_too_small_for_a_trial_or_the_teacher_are_refused(
+    resources: Resources, refused: str, tmp_path: Path
+) -> None:
     file = written(tmp_path, CLUSTER)
     message = (
-        "available_node_types: one node must hold a whole trial of 9 CPU and 0.25 GPU, but there"
+        f"available_node_types: one node must hold a whole {refused}, but there"
         " are head with 0 CPU and 0 GPU, on_demand with 8 CPU and 1 GPU, spot with 8 CPU and 1 GPU."
         " Set smaller `resources` in the study, or name larger nodes."
     )
-    large = Resources(cpu=9, gpu=0.25)
-    for refused in (lambda: Fleet.checked(file, large), lambda: Fleet.load(file).check(large)):
+    for check in (
+        lambda: Fleet.checked(file, resources),
+        lambda: Fleet.load(file).check(resources),
+    ):
         with pytest.raises(ClusterError) as raised:
-            refused()
+            check()
         assert str(raised.value.problems[0]) == message
 
 

@@ -1,6 +1,7 @@
 """Every scheduler builds as it is named, and refuses what would never stop a student."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from ray.tune.schedulers import TrialScheduler
@@ -111,6 +112,17 @@ def test_replayed_rungs_hold_the_ended_students_and_no_other():
     scheduler = build("asha", epochs=9, grace_period=1, reduction_factor=3)
     replay(scheduler, journal({"t0": [0.1, 0.2, 0.3, 0.4], "t1": [0.2], "t2": [0.9, 0.9]}))
     assert scheduler.met == {1: {"t0": 0.1, "t1": 0.2}, 3: {"t0": 0.3}}
+
+
+def test_a_student_that_comes_again_as_another_trial_passes_where_it_has_passed():
+    scheduler = build("asha", epochs=9, grace_period=1, reduction_factor=3)
+    decisions = []
+    for name, job, accuracy in (("a", "t0", 0.5), ("b", "t1", 0.9), ("c", "t0", 0.5)):
+        trial = SimpleNamespace(trial_id=name, config={"job": job})
+        result = {"training_iteration": 1, "accuracy": accuracy}
+        decisions.append(scheduler.on_trial_result(None, trial, result))
+    assert decisions == [TrialScheduler.CONTINUE] * 3
+    assert scheduler.met[1] == {"t0": 0.5, "t1": 0.9}
 
 
 def test_a_student_whose_loss_is_not_finite_sets_no_standard_for_others():

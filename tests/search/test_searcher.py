@@ -30,6 +30,7 @@ RESULT = {
     "seconds": 0.1,
     "finite": True,
     "failure": "",
+    "out_of_memory": False,
 }
 every_algorithm = pytest.mark.parametrize("name", catalogue.names(ALGORITHMS))
 

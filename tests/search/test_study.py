@@ -83,7 +83,7 @@ FIELDS = [
     ("teacher.recipe.epohcs", 1, _no("teacher.recipe.epohcs", RECIPE, "epochs")),
     ("search.trails", 1, _no("search.trails", "trials, algorithm, scheduler, seed", "trials")),
     ("final.seed", 1, _no("final.seed", "seeds", "seeds")),
-    ("resources.gpus", 1, _no("resources.gpus", "cpu, gpu, max_concurrent", "gpu")),
+    ("resources.gpus", 1, _no("resources.gpus", "cpu, gpu, max_concurrent, teacher", "gpu")),
     ("tracking.url", "x", _no("tracking.url", "uri", "uri")),
     ("question", 3, "question: question must be a valid string, but got 3."),
     ("data.validation", 1, "data.validation: validation < 1 must hold, but got 1."),
@@ -102,6 +102,13 @@ FIELDS = [
     ("final.seeds", 1, "final.seeds: seeds >= 2 must hold, but got 1."),
     ("resources.cpu", 0, "resources.cpu: cpu > 0 must hold, but got 0."),
     ("resources.gpu", 1.5, "resources.gpu: a gpu share must be at most 1 or a whole number, but"),
+    ("resources.gpu", -1, "resources.gpu: gpu >= 0 must hold, but got -1."),
+    (
+        "resources.gpu",
+        "atuo",
+        "resources.gpu: gpu must be a number, or auto to have it measured, but got 'atuo'.",
+    ),
+    ("resources.teacher", {"gpu": 1.5}, "resources.teacher.gpu: a gpu share must be at most 1 or"),
     ("space.recipe.momentum", {"uniform": [1, 0]}, "space.recipe.momentum: low < high must hold,"),
 ]
 PLUGINS = [
@@ -195,7 +202,7 @@ def test_a_shipped_study_loads_and_all_its_published_settings_are_experiments(fi
 
 SAME = {
     "question": "Why?",
-    "resources": {"cpu": 2, "gpu": 0.5, "max_concurrent": 3},
+    "resources": {"cpu": 2, "gpu": "auto", "max_concurrent": 3, "teacher": {"gpu": 1}},
     "tracking.uri": "sqlite:///elsewhere.db",
     "search.trials": 64,
     "student.width": 8,

@@ -24,7 +24,7 @@ def build(
 
 
 class Halving(FIFOScheduler):  # type: ignore[misc]
-    """Stops students at rungs; `met` holds the accuracies of each rung by trial, as they came."""
+    """Stops students at rungs; `met` holds the accuracies of each rung by student, as they came."""
 
     def __init__(self, metric: str, rungs: tuple[int, ...], factor: float) -> None:
         super().__init__()
@@ -34,9 +34,11 @@ class Halving(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop the student at a rung that it is too weak for; one that comes again has passed."""
         met = self.met.get(result["training_iteration"])
-        if met is None or trial.trial_id in met:
+        # One that ran out of memory comes again as another trial.
+        student = str(trial.config.get("job", trial.trial_id))
+        if met is None or student in met:
             return str(TrialScheduler.CONTINUE)
         value = result[self._metric]
         good = halving.goes_on(value, met.values(), self.factor)
-        met[trial.trial_id] = value
+        met[student] = value
         return str(TrialScheduler.CONTINUE if good else TrialScheduler.STOP)
