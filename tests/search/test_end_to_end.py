@@ -5,76 +5,38 @@ not finite. Run one trial at a time it is reproducible to the last digit, so a s
 interrupted or killed can be held against one that was not.
 """
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
-import yaml
 
 from kdsearch.reporting.rungs import Curves
 from kdsearch.search import storage as store
 from kdsearch.tracking import Journal, Record
 from tests.data.small import photographs
+from tests.search.driving import (
+    KDSEARCH,
+    STUDY,
+    Driver,
+    assert_mlflow_agrees,
+    digest,
+    ended,
+    head,
+    kdsearch,
+    leaderboard,
+    write,
+)
 
 pytestmark = pytest.mark.slow
 
 PLOTS = ("levels", "calibration", "entropy", "rescaling")
-KDSEARCH = [sys.executable, "-c", "from kdsearch.cli import main; main()"]
-
-STUDY: dict[str, Any] = {
-    "data": {"name": "digits", "validation": 0.2},
-    "teacher": {
-        "model": {"name": "cnn", "width": 8},
-        "recipe": {"epochs": 3, "learning_rate": 0.1, "schedule": "cosine"},
-    },
-    "student": {"name": "cnn", "width": 4},
-    "recipe": {"epochs": 4, "learning_rate": 0.1, "schedule": "cosine"},
-    "space": {
-        "objective": {
-            "choice": [
-                {"name": "ce"},
-                {"name": "kd", "lam": {"uniform": [0, 1]}},
-                {"name": "ptloss", "epsilons": [{"uniform": [0, 2]}]},
-            ]
-        },
-        "recipe": {"learning_rate": {"choice": [0.1, 0.3, 1e30]}},
-    },
-    "search": {
-        "trials": 12,
-        "algorithm": {"name": "tpe", "startup_trials": 4},
-        "scheduler": {"name": "asha", "grace_period": 1, "reduction_factor": 2},
-    },
-    "final": {"seeds": 2},
-}
-
-
-def write(folder: Path, **changes: Any) -> Path:
-    path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(STUDY | changes))
-    return path
-
-
-def kdsearch(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [*KDSEARCH, *map(str, words)]
-    env = os.environ | environment
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
-
-
-def leaderboard(storage: Path, *search: str) -> list[dict[str, Any]]:
-    done = kdsearch("leaderboard", *search, "--storage", storage, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    rows: list[dict[str, Any]] = json.loads(done.stdout)
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -182,50 +144,8 @@ def test_the_report_is_one_page_without_network(whole: tuple[Path, str], tmp_pat
     assert "https://" not in page
 
 
-def mlflow_runs(storage: Path, search: str) -> list[Any]:
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("small")
-    assert experiment is not None
-    query = f"tags.search = '{search}'"
-    return list(client.search_runs([experiment.experiment_id], query, max_results=1000))
-
-
-def assert_mlflow_agrees(storage: Path, folder: Path) -> None:
-    """Every training is one run with the journal's status, parameters, and one metric an epoch."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
-    record = store.record_of(folder)
-    runs = mlflow_runs(storage, folder.name)
-    by_trial = {run.data.tags["trial_id"]: run for run in runs}
-    assert len(runs) == len(by_trial) == len(record.trials) + 1
-    parent = by_trial.pop("")
-    assert (parent.data.tags["kind"], parent.info.status) == ("search", "FINISHED")
-    states = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
-    for name, run in by_trial.items():
-        trial, tags = record.trials[name], run.data.tags
-        assert tags["mlflow.parentRunId"] == parent.info.run_id
-        assert (tags["kind"], tags["objective"]) == (trial.kind, trial.family)
-        assert (tags["status"], run.info.status) == (trial.status, states[trial.status])
-        assert tags["study_digest"] == record.header["digest"]
-        judged = "test_accuracy" if trial.kind == "final" else "val_accuracy"
-        history = client.get_metric_history(run.info.run_id, judged)
-        logged = [(m.step, m.value) for m in sorted(history, key=lambda m: m.step)]
-        assert logged == [(e["epoch"], e["accuracy"]) for e in trial.epochs]
-        rate = trial.experiment["recipe"]["learning_rate"]
-        assert run.data.params["recipe.learning_rate"] == str(rate)
-    artifacts = [file.path for file in client.list_artifacts(parent.info.run_id)]
-    assert artifacts == ["report.html"]
-
-
 def test_mlflow_holds_what_the_journal_holds(whole: tuple[Path, str]) -> None:
     assert_mlflow_agrees(whole[0], store.named(whole[0], "small-" + digest(whole[0]) + "-1"))
-
-
-def digest(storage: Path) -> str:
-    return str(store.record_of(store.named(storage)).header["digest"])[:8]
 
 
 def test_syncing_twice_doubles_nothing(whole: tuple[Path, str]) -> None:
@@ -240,26 +160,9 @@ def stop_when(
     words: list[str | Path], journal: Path, reached: Callable[[Record], bool], with_signal: int
 ) -> tuple[int, str]:
     """Start kdsearch, and send it a signal once its journal has come far enough."""
-    process = subprocess.Popen(
-        [*KDSEARCH, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # A shell's background job ignores Ctrl-C, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if reached(Record.of(Journal(journal))):
-            break
-        time.sleep(0.05)
-    process.send_signal(with_signal)
-    output, _ = process.communicate(timeout=60)
-    return process.returncode, output
-
-
-def ended(record: Record, kind: str) -> int:
-    return sum(trial.status != "running" for trial in record.of_kind(kind))
+    driver = Driver(journal.parents[3] / "log", [*KDSEARCH, *words])
+    driver.wait_for(lambda: reached(Record.of(Journal(journal))))
+    return driver.end(with_signal, 60)
 
 
 def test_an_interrupted_and_killed_search_is_as_if_nothing_had_happened(
@@ -298,24 +201,9 @@ def test_an_interrupted_and_killed_search_is_as_if_nothing_had_happened(
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
-    """The address of a Ray head with two CPUs and one logical GPU, as a user would start it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = f"start --head --block --port={port} --num-cpus=2 --num-gpus=1 --disable-usage-stats"
-    options = ["--include-dashboard=false", "--temp-dir", f"/tmp/kds-{port}"]
-    command = [sys.executable, "-m", "ray.scripts.scripts", *words.split(), *options]
-    log = (tmp_path / "head.log").open("w")
-    head = subprocess.Popen(
-        command,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env=os.environ | {"RAY_AUTH_MODE": "disabled"},
-        start_new_session=True,
-    )
-    yield f"127.0.0.1:{port}"
-    head.send_signal(signal.SIGTERM)
-    head.wait(60)
+    """The address of a Ray head with two CPUs and one logical GPU."""
+    with head(tmp_path, gpus=1) as (address, _):
+        yield address
 
 
 def test_a_running_cluster_is_used_and_left_running(cluster: str, tmp_path: Path) -> None:
@@ -326,11 +214,7 @@ def test_a_running_cluster_is_used_and_left_running(cluster: str, tmp_path: Path
     study = write(tmp_path, search=search, resources=resources, recipe=recipe)
     storage = tmp_path / "runs"
     environment = {"RAY_ADDRESS": cluster, "RAY_AUTH_MODE": "disabled"}
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        done = kdsearch("run", study, "--storage", storage, **environment)
-        if "cluster must answer" not in done.stderr:
-            break
+    done = kdsearch("run", study, "--storage", storage, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     record = store.record_of(store.named(storage))
     assert record.header["slots"] == 2
