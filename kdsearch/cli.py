@@ -1,6 +1,7 @@
 """The terminal: parse, call `commands`, print. A mistake costs a sentence, never a traceback."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -324,17 +325,21 @@ def main() -> None:
     try:
         cli(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("Stopped. What is done is kept: `kdsearch resume` goes on.", err=True)
-        sys.exit(130)
+        _stop("Stopped. What is done is kept: `kdsearch resume` goes on.")
     except Interrupted as interrupted:
-        click.echo(f"kdsearch: {interrupted}", err=True)
-        sys.exit(130)
+        _stop(f"kdsearch: {interrupted}")
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except KdsearchError as error:
         click.echo(f"kdsearch: {error}", err=True)
         sys.exit(1)
+
+
+def _stop(sentence: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it has nothing left to stop
+    click.echo(sentence, err=True)
+    sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ KdsearchError
 ├── StudyError         every mistake of one study file, reported together
 ├── ClusterError       every mistake of one cluster file, reported together
 ├── ResourceError      the cluster cannot run what the study asks for
-├── StoreError         a stored file is damaged, foreign or missing
+├── StoreError         a stored file is damaged, foreign or missing, or cannot be written
 ├── SearchError        a search cannot be started, continued or read
 └── Interrupted        a search was stopped from outside; what is done is kept
 """
@@ -77,7 +77,7 @@ class ResourceError(KdsearchError):
 
 
 class StoreError(KdsearchError):
-    """A stored file is damaged, belongs to something else, or is missing."""
+    """A stored file is damaged, belongs to something else, is missing, or cannot be written."""
 
 
 class SearchError(KdsearchError):

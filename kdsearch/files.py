@@ -7,11 +7,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from kdsearch.errors import StoreError
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target, flush, then rename: a reader sees the old file or the new."""
-    with atomically(path) as file:
-        file.write(content)
+    """Write beside the target, flush, then rename: a reader sees the old file or the new.
+
+    Raises:
+        StoreError: it cannot be written, as on a full disk; nothing of it stays.
+    """
+    try:
+        with atomically(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise StoreError(
+            f"a file must be written whole, but {path} cannot be: {error.strerror}. Make room and"
+            " run the same command again: what is done is kept."
+        ) from None
 
 
 @contextmanager

@@ -57,7 +57,9 @@ class Display:
         """Take note of an event."""
         with self._lock:
             self._record.add(event)
-            if event["event"] == "stage":
+            if event["event"] == "note":
+                self.say(event["text"])
+            elif event["event"] == "stage":
                 self._turn(event)
             elif event["event"] == "starved":
                 self.say(

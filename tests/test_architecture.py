@@ -19,7 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 SHARED = {"errors", "catalogue", "values", "files", "halving"}
 ROOMS = {
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "halving": set(),
     "catalogue": {"errors"},
     "values": {"errors"},

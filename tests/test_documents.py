@@ -15,7 +15,7 @@ from kdsearch.search.study import Study
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/objectives.md"]
 DOCUMENTS += ["docs/results/digits.md", "docs/results/digits_noise.md", "docs/results/proxy.md"]
 DOCUMENTS += ["docs/results/handover.md", "docs/results/memory.md", "docs/results/gpu.md"]
-DOCUMENTS += ["docs/cluster.md"]
+DOCUMENTS += ["docs/cluster.md", "docs/faults.md"]
 
 
 def test_generated_parts_are_in_step(root: Path) -> None:
@@ -55,3 +55,13 @@ def test_links_and_paths_lead_somewhere(document: str, root: Path) -> None:
         assert (root / document).parent.joinpath(target).exists(), target
     for path in re.findall(r"\b(?:tests|benchmarks|deploy|docs|search_spaces)/[\w./]+\w", text):
         assert (root / path).exists(), path
+
+
+def test_every_fault_is_injected_by_a_test(root: Path) -> None:
+    code = "".join(file.read_text() for file in (root / "tests").rglob("test_*.py"))
+    rows = (root / "docs" / "faults.md").read_text().split("|---|---|---|---|\n")[1]
+    for row in rows.partition("\n\n")[0].splitlines():
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named, row
+        for name in named:
+            assert f"def {name}(" in code, name

@@ -1,10 +1,14 @@
 """The cluster: attach to one that runs, or start one for the length of a search."""
 
+import _thread
 import math
 import os
 import re
 import signal
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +33,9 @@ os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 
 PATIENCE = 5.0  # seconds that a cluster may take to answer
+_LOOK = 2.0  # seconds between two looks at the head
+_AWAY = 15.0  # seconds for which it may be away
+_GRACE = 20.0  # seconds for an orderly end; after a minute without a head, Ray aborts the process
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ def connected(
 
     Raises:
         ResourceError: the cluster cannot be reached, cannot hold one trial of the study or its
-            teacher, or does not reach `checkpoints`.
+            teacher, or does not reach `checkpoints`; or its head dies.
         ClusterError: `file` is no cluster file, or no node of it holds them.
     """
     address = address or os.environ.get("RAY_ADDRESS")
@@ -81,32 +88,84 @@ def connected(
         fleet = Fleet.load(file)
     if not ray.is_initialized():
         _start(ray, address)
-    try:
-        nodes = [
-            (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
-            for node in ray.nodes()
-            if node["Alive"]
-        ]
-        if fleet:
-            fleet.check(resources)
-        else:
-            check(resources, nodes)
-        there = bool(fleet.gpus if fleet else sum(gpus for _, gpus in nodes))
-        trial = resources.of_trial(measure(there) if resources.gpu == "auto" else 0)
-        wanted = max_concurrent or resources.max_concurrent
-        if resources.gpu == "auto" and wanted and not fleet:
-            trial = _spread(trial, nodes, wanted)
-        room = sum(trials_on(trial, *node) for node in nodes)
-        if fleet:
-            room = max(room, fleet.slots(trial))
-        if checkpoints:
-            _check_reachable(ray, trial, checkpoints)
-        most = max(len(nodes), fleet.nodes if fleet else 0)
-        teacher = resources.of_teacher(trial)
-        with _termination_as_interrupt():
+    head = ray.get_runtime_context().gcs_address
+    with _termination_as_interrupt(), _watched(head):
+        try:
+            nodes = [
+                (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+                for node in ray.nodes()
+                if node["Alive"]
+            ]
+            if fleet:
+                fleet.check(resources)
+            else:
+                check(resources, nodes)
+            there = bool(fleet.gpus if fleet else sum(gpus for _, gpus in nodes))
+            trial = resources.of_trial(measure(there) if resources.gpu == "auto" else 0)
+            wanted = max_concurrent or resources.max_concurrent
+            if resources.gpu == "auto" and wanted and not fleet:
+                trial = _spread(trial, nodes, wanted)
+            room = sum(trials_on(trial, *node) for node in nodes)
+            if fleet:
+                room = max(room, fleet.slots(trial))
+            if checkpoints:
+                _check_reachable(ray, trial, checkpoints)
+            most = max(len(nodes), fleet.nodes if fleet else 0)
+            teacher = resources.of_teacher(trial)
             yield Cluster(wanted or room, trial, teacher, most, checkpoints)
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _watched(head: str) -> Iterator[None]:
+    """End what runs inside with a sentence when the head, HOST:PORT, dies.
+
+    Ray would wait for a minute and then abort the process. The main thread is interrupted as by
+    SIGTERM; where that leads to no end, because a call to Ray does not return, the process is
+    ended: the journal is whole after every event.
+
+    Raises:
+        ResourceError: the head has not answered for some time.
+    """
+    done, lost = threading.Event(), threading.Event()
+    sentence = (
+        f"the Ray cluster must answer, but its head at {head} has not for {_AWAY:g} s. What is"
+        " done is kept: once there is a head again, the same command goes on."
+    )
+
+    def watch() -> None:
+        heard = time.monotonic()
+        while not done.wait(_LOOK):
+            if _answers(head):
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _AWAY:
+                lost.set()
+                _thread.interrupt_main(signal.SIGTERM)  # Ctrl-C itself may be ignored
+                if not done.wait(_GRACE):
+                    print(f"kdsearch: {sentence}", file=sys.stderr, flush=True)
+                    os._exit(1)
+                return
+
+    if _answers(head):  # else it is one that only Ray's own proxy reaches
+        threading.Thread(target=watch, name="head", daemon=True).start()
+    try:
+        yield
+    except BaseException:
+        if lost.is_set():
+            raise ResourceError(sentence) from None
+        raise
     finally:
-        ray.shutdown()
+        done.set()
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_LOOK).close()
+    except OSError:
+        return False
+    return True
 
 
 def _spread(trial: Share, nodes: Sequence[tuple[float, float]], wanted: int) -> Share:

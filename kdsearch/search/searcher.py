@@ -42,6 +42,7 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         self._jobs, self._left, self._journal, self._known = jobs, count, journal, known
         self._running: dict[str, Job] = {}
         self._epochs: dict[str, int] = {}
+        self._unsaved = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher for a restore of its own, which is never asked for.
@@ -128,6 +129,21 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         values = {key: result[key] for key in ("train_loss", METRIC, "loss", "seconds")}
         finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
         self._journal.append("epoch", id=job.id, epoch=result["epoch"], **finite)
+
+        if (reason := result.get("unsaved")) and not self._unsaved:
+            self._unsaved = True  # once: where one cannot be written, no other can
+            text = (
+                f"A checkpoint of {job.id} could not be written ({reason}). Training"
+                " goes on; a student whose process dies goes on from an older one, or anew."
+            )
+            self._journal.append("note", id=job.id, text=text)
+
+    def recovers(self, trial_id: str, epoch: int) -> None:
+        """Note that a student's process died, and after which epoch its next one goes on."""
+        if job := self._running.get(trial_id):
+            where = f"goes on after epoch {epoch}" if epoch else "begins anew"
+            text = f"The process of {job.id}, or its node, died: it {where}."
+            self._journal.append("note", id=job.id, text=text)
 
     def checkpointed(self, trial_id: str, epoch: int, path: str) -> None:
         """Note where a running student can go on from."""

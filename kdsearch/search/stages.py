@@ -6,6 +6,7 @@ stages.teach(say)
 stages.train("finals", jobs, count=len(jobs))
 """
 
+import logging
 import time
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +16,7 @@ import ray
 from ray import tune
 
 from kdsearch.data import Splits
-from kdsearch.errors import Interrupted
+from kdsearch.errors import Interrupted, StoreError
 from kdsearch.search import checkpoints
 from kdsearch.search.cluster import Cluster, larger
 from kdsearch.search.environment import environment
@@ -25,6 +26,9 @@ from kdsearch.search.study import Share, Study
 from kdsearch.search.teaching import Say, Teaching
 from kdsearch.search.trial import CHECKPOINT_EVERY, Lesson, StudentTrial
 from kdsearch.tracking import Journal, Record
+
+# What it says of a dead process is a traceback; the journal's note is a sentence.
+logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 class Stages:
@@ -105,6 +109,7 @@ class Stages:
 
         Raises:
             Interrupted: it was stopped before all had ended.
+            StoreError: the journal or the place of checkpoints cannot be written.
         """
         if count == 0:
             return
@@ -136,7 +141,7 @@ class Stages:
             checkpoints=checkpoints.inside(root, name),
             every=CHECKPOINT_EVERY,
         )
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(trainable, trial.model_dump()),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
@@ -153,9 +158,20 @@ class Stages:
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=2),
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
-                callbacks=[_Checkpoints(searcher, root)],
+                callbacks=[_Watch(searcher, root, self._journal)],
             ),
-        ).fit()
+        )
+        try:
+            tuner.fit()
+        except Exception as error:
+            if self._journal.problem:  # Tune wraps what a callback raises
+                raise self._journal.problem from None
+            if not isinstance(error, OSError):
+                raise
+            raise StoreError(
+                f"Tune must be able to write to {root}, but: {str(error).partition(chr(10))[0]}."
+                " What is done is kept: make room, then run the same command."
+            ) from None
 
     def _checkpoints(self) -> str:
         """Tune's own folder: beside the journal, or where all nodes reach it."""
@@ -168,11 +184,23 @@ class Stages:
         self._journal.append("stage", name=stage, state=state, **content)
 
 
-class _Checkpoints(tune.Callback):  # type: ignore[misc]
-    """Notes each checkpoint in the journal, by a path or URI that any node can go on from."""
+class _Watch(tune.Callback):  # type: ignore[misc]
+    """Notes what happens to trials, and stops Tune where the journal cannot be written.
 
-    def __init__(self, searcher: JobSearcher, root: str) -> None:
-        self._searcher, self._root = searcher, root
+    A checkpoint is noted by a path or URI that any node can go on from.
+    """
+
+    def __init__(self, searcher: JobSearcher, root: str, journal: Journal) -> None:
+        self._searcher, self._root, self._journal = searcher, root, journal
+
+    def on_step_end(self, iteration: int, trials: Any, **_: Any) -> None:
+        # Tune takes what a searcher raises for an error of one trial, and would go on.
+        if self._journal.problem:
+            raise self._journal.problem
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        found = trial.latest_checkpoint_result
+        self._searcher.recovers(trial.trial_id, found.metrics["epoch"] if found else 0)
 
     def on_checkpoint(
         self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **_: Any

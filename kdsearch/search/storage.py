@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,12 +104,18 @@ def folder_for(study: "Study", storage: Path, fresh: bool = False, room: str = "
             " disk that all nodes share."
         )
     stem = ("diagnosis-" if room == "diagnoses" else "") + _stem(study)
+    (storage / room).mkdir(parents=True, exist_ok=True)
+    with _locked(storage / room / ".lock", fcntl.LOCK_EX):  # two may begin at once
+        return _folder(storage, stem, study, fresh, room)
+
+
+def _folder(storage: Path, stem: str, study: "Study", fresh: bool, room: str) -> Path:
     own = [folder for folder in searches(storage, room) if folder.name.startswith(stem)]
     if own and not fresh and not record_of(own[-1]).finished:
         return own[-1]
     numbers = [int(folder.name.removeprefix(stem)) for folder in own]
     folder = storage / room / f"{stem}{max(numbers, default=0) + 1}"
-    folder.mkdir(parents=True)
+    folder.mkdir(exist_ok=True)  # one without a journal was never begun
     write_atomically(folder / "study.json", study.model_dump_json(indent=2).encode())
     (folder / "journal.jsonl").touch()
     return folder
@@ -126,16 +132,23 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         SearchError: another process runs this search.
     """
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(folder / "lock", fcntl.LOCK_EX | fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise SearchError(
+                f"a search may have one driver, but {folder.name} is being run by another process."
+                " Wait for it, stop it, or start beside it with `kdsearch run --fresh`."
+            ) from None
+        yield
+
+
+@contextmanager
+def _locked(file: Path, how: int) -> Iterator[None]:
+    """Hold a lock; how: what flock takes. It goes with the process, however it ends."""
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise SearchError(
-            f"a search may have one driver, but {folder.name} is being run by another process."
-            " Wait for it, stop it, or start beside it with `kdsearch run --fresh`."
-        ) from None
-    try:
+        fcntl.flock(handle, how)
         yield
     finally:
         os.close(handle)

@@ -1,8 +1,10 @@
 """One student as a Ray Tune trainable: one step is one epoch, one actor serves many students."""
 
+import tempfile
 import time
 from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,6 +134,7 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
             self._lesson.similarity,
         )
         self._saved = time.monotonic()
+        self._unsaved = ""
         if goes_on := config.get("goes_on"):
             self._go_on(goes_on["checkpoint"], goes_on["past"])
 
@@ -165,6 +168,7 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
             result = EpochResult(epoch, nan, 0.0, nan, False, 0.0)
         report = result._asdict() | {"epochs": self._epochs}
         report |= {"failure": failure, "out_of_memory": starved}
+        report["unsaved"], self._unsaved = self._unsaved, ""
         report[DONE] = result.epoch >= self._epochs or not result.finite
         if not result.finite:
             # Schedulers compare metrics, and nothing compares with NaN.
@@ -184,6 +188,18 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         if due:
             self._saved = time.monotonic()
         return due
+
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """A checkpoint where it can be written; without one, as on a full disk, training goes on.
+
+        Tune would take it for an error of the training, and fail the student after two more.
+        """
+        try:
+            with tempfile.TemporaryDirectory() as folder:  # Tune leaves its own where this fails
+                return super().save(checkpoint_dir or folder)
+        except (OSError, RuntimeError) as error:  # the latter is torch's for a file
+            self._unsaved = str(error).partition("\n")[0] or type(error).__name__
+            return SimpleNamespace(checkpoint=None)  # Tune then takes note of none
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write network, optimiser and epoch."""

@@ -19,6 +19,7 @@ from kdsearch.tracking.journal import Event, Journal
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _JUDGED = {"teacher": "val", "trial": "val", "level": "val", "final": "test"}
 _EVERY = 1.0  # seconds between two looks at the journal
+_PATIENCE = 60.0  # seconds that the end of a search waits for a server
 
 
 def tracking_uri(storage: Path, own: str | None = None) -> str:
@@ -41,18 +42,7 @@ class MlflowWriter:
 
     def __init__(self, uri: str, artifacts: Path | None = None) -> None:
         """`artifacts` is where a new experiment keeps its files when the store is a local file."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        import logging
-
-        from mlflow.tracking import MlflowClient
-
-        for talkative in ("alembic", "mlflow"):
-            logging.getLogger(talkative).setLevel(logging.WARNING)
-
-        self._client = MlflowClient(tracking_uri=uri)
+        self._client = _import().MlflowClient(tracking_uri=uri)
         local = uri.startswith("sqlite:") and artifacts is not None
         self._artifacts = artifacts.resolve().as_uri() if local and artifacts else None
         self._runs: dict[str, str] = {}
@@ -216,29 +206,38 @@ class MlflowFollower:
         self._writer: MlflowWriter | None = None
         self._offset = 0
         self._stopping = threading.Event()
+        self._attachments: tuple[Path, ...] = ()
+        self._summary: dict[str, float] = {}
         self.problem = ""
         self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
 
     def start(self) -> None:
         """Begin to follow."""
+        _import()  # here: one that fails in a thread, as beside other imports, always fails again
         self._thread.start()
 
     def stop(self, *attachments: Path, summary: dict[str, float] | None = None) -> str:
-        """Write what is left, attach files, and end; returns what went wrong, or nothing."""
+        """Write what is left, attach files, and end; returns what went wrong, or nothing.
+
+        Waits for a server that does not answer, but not for ever.
+        """
+        self._attachments, self._summary = attachments, summary or {}
         self._stopping.set()
-        self._thread.join()
-        self._catch_up()
-        if not self.problem and self._writer:
-            try:
-                self._writer.attach(*attachments)
-                self._writer.summarise(summary or {})
-            except Exception as error:  # noqa: BLE001 - the copy may fail, the search may not
-                self.problem = _sentence(error)
+        self._thread.join(_PATIENCE)
+        if self._thread.is_alive():
+            return f"it has not taken everything within {_PATIENCE:g} s"
         return self.problem
 
     def _follow(self) -> None:
         while not self._stopping.wait(_EVERY):
             self._catch_up()
+        self._catch_up()
+        if not self.problem and self._writer:
+            try:
+                self._writer.attach(*self._attachments)
+                self._writer.summarise(self._summary)
+            except Exception as error:  # noqa: BLE001 - the copy may fail, the search may not
+                self.problem = _sentence(error)
 
     def _catch_up(self) -> None:
         try:
@@ -257,6 +256,20 @@ def sync(journal: Journal, uri: str, artifacts: Path, *attachments: Path) -> Non
     writer = MlflowWriter(uri, artifacts)
     writer.write(journal)
     writer.attach(*(file for file in attachments if file.exists()))
+
+
+def _import() -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    import logging
+
+    from mlflow import tracking
+
+    for talkative in ("alembic", "mlflow"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    return tracking
 
 
 def _metrics(event: Event, kind: str) -> list[Any]:

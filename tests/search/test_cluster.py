@@ -168,6 +168,8 @@ def bare_head(monkeypatch):
     node = {"Alive": True, "Resources": {"memory": 1e9}}
     gone = {"Alive": False, "Resources": {"CPU": 64, "GPU": 8}}
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    context = SimpleNamespace(gcs_address="127.0.0.1:9")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(ray, "nodes", lambda: [node, gone])
     monkeypatch.setattr(ray, "remote", remote)
     monkeypatch.setattr(ray, "get", lambda found: found)

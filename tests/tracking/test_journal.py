@@ -2,10 +2,12 @@
 
 import json
 import pickle
+import resource
 from pathlib import Path
 
 import pytest
 
+from kdsearch.errors import StoreError
 from kdsearch.tracking import Event, Journal, Record
 
 
@@ -52,6 +54,28 @@ def test_a_half_written_line_is_ignored_and_then_cut_off(journal: Journal) -> No
     epoch(journal, "t0000", 1)
     assert [event["event"] for event in journal] == ["trial", "epoch"]
     assert all(json.loads(line) for line in journal.path.read_text().splitlines())
+
+
+def test_a_full_disk_ends_the_journal_without_a_gap(journal: Journal) -> None:
+    """The limit lets half a line through; after it there is room again, and nothing is written."""
+    trial(journal, "t0000")
+    whole, (soft, hard) = journal.path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole + 20, hard))
+    try:
+        with pytest.raises(
+            StoreError, match=r"must be written to .*, but: File too large\. The se"
+        ):
+            epoch(journal, "t0000", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert journal.path.stat().st_size == whole + 20
+    with pytest.raises(StoreError, match="File too large"):
+        epoch(journal, "t0000", 2)
+    again = Journal(journal.path)
+    assert [event["event"] for event in again] == ["trial"]
+    again.mend()
+    epoch(again, "t0000", 1)
+    assert [event.get("epoch") for event in again] == [None, 1]
 
 
 def test_a_pickled_journal_writes_to_the_same_file(journal: Journal) -> None:

@@ -1,5 +1,6 @@
 """MLflow as a copy of the journal: writing events again, by whatever search, doubles nothing."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from kdsearch import baselines
-from kdsearch.tracking import Journal
+from kdsearch.tracking import Journal, mlflow
 from kdsearch.tracking.mlflow import MlflowFollower, MlflowWriter, tracking_uri
 
 pytestmark = pytest.mark.slow
@@ -71,6 +72,18 @@ def test_a_server_that_is_away_is_a_sentence_and_nothing_worse(tmp_path: Path) -
     assert problem
     assert "\n" not in problem
     assert len(list(journal)) == 7
+
+
+def test_the_end_does_not_wait_for_a_server_that_never_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that listens and says nothing, as one that is paused."""
+    monkeypatch.setattr(mlflow, "_PATIENCE", 0.5)
+    journal = events(Journal(tmp_path / "journal.jsonl"), "pair-1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        follower = MlflowFollower(journal, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        follower.start()
+        assert follower.stop() == "it has not taken everything within 0.5 s"
 
 
 @pytest.mark.parametrize(
