@@ -188,7 +188,7 @@ def _go(
             display.say(f"Waiting until a node of the cluster reaches {checkpoints}.")
         measure = partial(gpu.measured_share, study, search.splits, search.journal, display.say)
         wanted = (study.resources, address, max_concurrent, file, checkpoints)
-        with connected(*wanted, measure) as cluster:
+        with connected(*wanted, measure, study.code) as cluster:
             if cluster.nodes > 1 and checkpoints is None:
                 display.say(
                     "The cluster has several nodes: unless all mount the storage, a trial whose"

@@ -4,9 +4,11 @@ import _thread
 import math
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -62,12 +64,15 @@ def connected(
     file: Path | None = None,
     checkpoints: str | None = None,
     measure: Callable[[bool], float] = float,
+    code: Sequence[str] = (),
 ) -> Iterator[Cluster]:
     """Attach to `address` or RAY_ADDRESS, else start Ray on this machine and stop it afterwards.
 
     `file` is the one that a growing cluster was launched from: it counts for what it can become,
     and may hold nothing now. `measure` gives a trial's share where the study says `gpu: auto`, once
     Ray is there, of whether there are GPUs; by default a whole one.
+    `code` are a user's own files: those that are named from the working folder go along to a
+    running cluster, whose workers are in another.
     Within, SIGTERM ends a search as Ctrl-C does.
 
     Raises:
@@ -87,7 +92,7 @@ def connected(
 
         fleet = Fleet.load(file)
     if not ray.is_initialized():
-        _start(ray, address)
+        _start(ray, address, code)
     head = ray.get_runtime_context().gcs_address
     with _termination_as_interrupt(), _watched(head):
         try:
@@ -177,7 +182,7 @@ def _spread(trial: Share, nodes: Sequence[tuple[float, float]], wanted: int) -> 
     return trial
 
 
-def _start(ray, address: str | None) -> None:  # type: ignore[no-untyped-def]
+def _start(ray, address: str | None, code: Sequence[str]) -> None:  # type: ignore[no-untyped-def]
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if address and re.fullmatch(r"[^/]+:\d+", address):
         ask(address)
@@ -185,9 +190,25 @@ def _start(ray, address: str | None) -> None:  # type: ignore[no-untyped-def]
         if address is None:
             ray.init(address="local", include_dashboard=False, **quiet)
         else:
-            ray.init(address=address, **quiet)
+            with _carried(code) as carried:
+                ray.init(address=address, runtime_env=carried, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _silent(address, error) from None
+
+
+@contextmanager
+def _carried(code: Sequence[str]) -> Iterator[dict[str, str] | None]:
+    """A runtime environment with these files at their places; a job's has the whole folder."""
+    inside = [file for file in code if Path(file).parts[0] not in ("..", Path(file).anchor)]
+    if not inside or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for file in inside:
+            place = Path(folder, file)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+        yield {"working_dir": folder}
 
 
 def ask(address: str) -> None:

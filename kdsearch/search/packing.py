@@ -6,14 +6,13 @@ among it. Absolute paths and URIs are the cluster's own.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from kdsearch.errors import Problem, SearchError, StudyError
 from kdsearch.search.plan import elsewhere
-from kdsearch.search.study import FILES, Study
+from kdsearch.search.study import Study, named_files
 from kdsearch.search.yaml12 import parse_yaml
 
 LIMIT = 100 * 2**20  # bytes of a request that Ray's dashboard accepts
@@ -83,7 +82,7 @@ def check_files(file: Path, study: Study, folder: Path, files: Files) -> list[st
     Raises:
         StudyError: a file that it needs would stay behind.
     """
-    own = dict(_named(study.model_dump(mode="json")))
+    own = dict(named_files(study.model_dump(mode="json")))
     code = _chain(file) | {path: each for path, each in own.items() if path.endswith("file")}
     others = [(path, each) for path, each in own.items() if path not in code]
     others += [("data", place) for place in study.data.places]
@@ -104,19 +103,6 @@ def _chain(file: Path) -> dict[str, str]:
         found[path] = str(file)
         path += ".extends"
     return found
-
-
-def _named(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """The files in a study's content, each with its dotted path."""
-    if isinstance(content, list):
-        for each in content:
-            yield from _named(each, path)
-    elif isinstance(content, dict):
-        for key, value in content.items():
-            here = f"{path}.{key}".lstrip(".")
-            if key in FILES and isinstance(value, str) and value:
-                yield here, value
-            yield from _named(value, here)
 
 
 def _behind(place: str, folder: Path, files: Files) -> str:

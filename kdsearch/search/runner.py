@@ -164,7 +164,7 @@ def ranked_coefficients(
     splits = data.load(**study.data.arguments)
     storage.mkdir(parents=True, exist_ok=True)
     with (
-        connected(study.resources, address, file=cluster) as reached,
+        connected(study.resources, address, file=cluster, code=study.code) as reached,
         tempfile.TemporaryDirectory() as folder,
     ):
         # A journal of its own: this is no search.

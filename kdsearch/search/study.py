@@ -252,6 +252,12 @@ class Study(Value):
             found.setdefault(family(spec), []).append(spec)
         return found
 
+    @property
+    def code(self) -> list[str]:
+        """The user's own files that it names."""
+        named = named_files(self.model_dump(mode="json"))
+        return list(dict.fromkeys(file for path, file in named if path.endswith("file")))
+
     def published(self) -> Iterator[dict[str, Any]]:
         """`ce`, `kd`, and each named objective of the space, at its paper's settings, as draws.
 
@@ -347,3 +353,16 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merged(merged[key], value) if both else value
     return merged
+
+
+def named_files(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The files in a study's content, each with its dotted path."""
+    if isinstance(content, list):
+        for each in content:
+            yield from named_files(each, path)
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            here = f"{path}.{key}".lstrip(".")
+            if key in FILES and isinstance(value, str) and value:
+                yield here, value
+            yield from named_files(value, here)

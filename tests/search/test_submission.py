@@ -208,7 +208,9 @@ def test_a_job_that_is_killed_and_stopped_is_as_if_nothing_had_happened(
     assert len(once) == len(set(once))
     assert ended(journal, "trial") == 8
     alone = tmp_path / "alone"
-    done = open_head.run(*KDSEARCH, "run", study, "--storage", alone, *one)
+    # Its workers are in another folder: the study's own file goes along.
+    there = ("--address", open_head.address)
+    done = open_head.run(*KDSEARCH, "run", study, *there, "--storage", alone, *one)
     assert done.returncode == 0, done.stdout + done.stderr
     assert leaderboard(open_head, storage) == leaderboard(open_head, alone)
     assert store.named(alone).name == folder.name
