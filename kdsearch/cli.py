@@ -232,12 +232,20 @@ def leaderboard(search: str | None, format: str, storage: Path) -> None:
     multiple=True,
     help="Also the leaderboard, or each figure, as a file. May be given several times.",
 )
+@click.option(
+    "--price",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Of a device-hour (a GPU's, or a CPU's where trials use none): adds the cost.",
+)
 @_STORAGE
-def report(search: str | None, output: Path, also: tuple[str, ...], storage: Path) -> None:
+def report(
+    search: str | None, output: Path, also: tuple[str, ...], price: float, storage: Path
+) -> None:
     """Write the report of SEARCH, or of the latest one, as one HTML file that needs no network."""
     from kdsearch import commands
 
-    for path in commands.write_report(commands.record(search, storage), output, also):
+    for path in commands.write_report(commands.record(search, storage), output, also, price):
         click.echo(path)
 
 

@@ -368,18 +368,21 @@ def rungs(of: Record) -> tuple[list[Table], list[str]]:
 
 def conclusion(of: Record) -> list[str]:
     """The answer, how it was chosen, and the account of a finished record, in sentences."""
-    return [html.answer(of), *selection(of), *account(of).lines()]
+    costs = account(of)
+    return [html.answer(of), *selection(of), *costs.lines(), *costs.savings()]
 
 
-def write_report(of: Record, output: Path, also: Sequence[str] = ()) -> list[Path]:
+def write_report(
+    of: Record, output: Path, also: Sequence[str] = (), price: float = 0.0
+) -> list[Path]:
     """Write the HTML report of a record, and beside it `also`: md, csv, parquet, svg or png.
 
-    Returns the paths.
+    `price` is of a device-hour, in whatever currency. Returns the paths.
 
     Raises:
         SearchError: there are no finals yet for `also`, or nothing that draws pictures.
     """
-    write_atomically(output, html.report(of).encode())
+    write_atomically(output, html.report(of, price).encode())
     return [output, *(files.write(of, output, also) if also else ())]
 
 

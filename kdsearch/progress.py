@@ -17,7 +17,13 @@ from kdsearch.tracking import Event, Record
 _PLAIN_EVERY = 5.0  # seconds between two plain lines, at first
 _PLAIN_SHARE = 0.02  # of a stage's time so far, between two of them later: a day has 350
 _LIVE_EVERY = 0.125  # seconds between two looks of a terminal
-_KINDS = {"teacher": "teacher", "search": "trial", "finals": "final", "levels": "level"}
+_KINDS = {
+    "teacher": "teacher",
+    "search": "trial",
+    "control": "control",
+    "finals": "final",
+    "levels": "level",
+}
 """The kind of training that each stage consists of."""
 
 

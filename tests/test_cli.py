@@ -48,8 +48,9 @@ def test_check_shows_the_plan(root: Path) -> None:
         "64 trials of 18 epochs, algorithm tpe, scheduler asha, seed 0",
         "first trials: ce, kd, logit_mse, ttm, wttm, ptloss at their published settings",
         "finals: at most 12 rows x 5 seeds",
-        # 64 trials and 12 x 5 finals of 18 epochs.
-        "at most 2232 student-epochs and 40 teacher-epochs",
+        "control: kd alone, until it has had as many student-epochs as the objective that took",
+        # 64 trials, as many of the control, and 12 x 5 finals of 18 epochs.
+        "at most 3384 student-epochs and 40 teacher-epochs",
         "each trial takes 1 CPU and 0 GPU",
     ):
         assert telling in said

@@ -35,7 +35,7 @@ class Dimensions:
         self._log = set(_logarithmic(space))
         self.families: dict[str, list[TrialRecord]] = {}
         """The search's students by objective, of those that were judged at least once."""
-        for trial in record.of_kind("trial"):
+        for trial in record.searched:
             if trial.epochs:
                 self.families.setdefault(trial.family, []).append(trial)
 

@@ -55,7 +55,7 @@ class _Search:
     @property
     def names(self) -> list[str]:
         """Every objective, in the order in which it was first met."""
-        trials = self.record.of_kind("trial") + self.record.of_kind("final")
+        trials = self.record.searched + self.record.of_kind("final")
         return list(dict.fromkeys(trial.family for trial in trials))
 
     def colour(self, family: str) -> str:
@@ -152,7 +152,7 @@ def _gains(search: _Search) -> Drawn:
 
 def _cost(search: _Search) -> Drawn:
     figure = _empty("student-epochs spent on the search", "best validation accuracy so far, %")
-    trials = [t for t in search.record.of_kind("trial") if t.epochs]
+    trials = [t for t in search.record.searched if t.epochs]
     ended = sorted(trials, key=lambda t: t.epochs[-1]["time"])
     spent = list(accumulate(len(t.epochs) for t in ended))
     tuned = [t if t.family == "kd" else None for t in ended]
@@ -337,11 +337,15 @@ _FIGURES: tuple[Callable[[_Search], Drawn], ...] = (
 )  # fmt: skip
 
 
-def as_html(plot: go.Figure) -> str:
-    """A plot as part of a page that holds `plotlyjs`; it follows the width of its place."""
+def as_html(plot: go.Figure, name: str) -> str:
+    """A plot, called `name`, as part of a page that holds `plotlyjs`, as wide as its place."""
     config = {"responsive": True, "displaylogo": False}
     html: str = plot.to_html(
-        full_html=False, include_plotlyjs=False, config=config, default_width="100%"
+        full_html=False,
+        include_plotlyjs=False,
+        config=config,
+        default_width="100%",
+        div_id=name,
     )
     return html
 

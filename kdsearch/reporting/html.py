@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from kdsearch.reporting import published
-from kdsearch.reporting.account import account
+from kdsearch.reporting.account import Account, account
 from kdsearch.reporting.figures import Drawn, as_html, figures, plotlyjs
 from kdsearch.reporting.leaderboard import (
     HEADINGS,
@@ -24,8 +24,11 @@ _PAGE = Path(__file__).parent / "page"
 _FOLDED = 30  # rows, above which a table opens on a click
 
 
-def report(record: Record) -> str:
-    """The page of a record as text: its figures, and all that they need, are in it."""
+def report(record: Record, price: float = 0.0) -> str:
+    """The page of a record as text: its figures, and all that they need, are in it.
+
+    `price` is of a device-hour.
+    """
     study, drawn = record.header["study"], figures(record)
     shown = {each.name: _figure(each) for each in drawn}
     board = _table(HEADINGS, [cells(row) for row in leaderboard(record)], "ours")
@@ -38,7 +41,7 @@ def report(record: Record) -> str:
             for each in drawn
             if each.name not in ("standings", "gains")
         },
-        "Account": "".join(f"<p>{escape(line)}</p>" for line in account(record).lines()),
+        "Account": _account(account(record, price)),
         "Were the rungs fair?": _rungs(record),
         "What other rungs would have done": _replays(record),
         "Students of the search": _trials(record),
@@ -70,12 +73,13 @@ def report(record: Record) -> str:
 
 def _figure(drawn: Drawn) -> str:
     panels = "".join(
-        f"<div>{f'<h3>{escape(title)}</h3>' if title else ''}{as_html(plot)}</div>"
-        for title, plot in drawn.panels
+        f"<div>{f'<h3>{escape(title)}</h3>' if title else ''}"
+        f"{as_html(plot, f'{drawn.name}-{number}')}</div>"
+        for number, (title, plot) in enumerate(drawn.panels, start=1)
     )
     small = " small" if len(drawn.panels) > 2 else ""
     return (
-        f"<figure id='{drawn.name}'><div class='panels{small}'>{panels}</div>"
+        f"<figure><div class='panels{small}'>{panels}</div>"
         f"<figcaption class='soft'>{escape(drawn.caption)}</figcaption></figure>"
     )
 
@@ -155,6 +159,11 @@ def _numeric(column: Sequence[str]) -> bool:
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
+def _account(found: Account) -> str:
+    said = "".join(f"<p>{escape(line)}</p>" for line in [*found.lines(), *found.savings()])
+    return _table(found.headings, found.cells()) + said
+
+
 def _published(record: Record) -> str:
     if not record.papers:
         return ""
@@ -193,7 +202,7 @@ def _trial(trial: TrialRecord) -> tuple[str, ...]:
 
 
 def _trials(record: Record) -> str:
-    rows = [_trial(trial) for trial in record.of_kind("trial")]
+    rows = [_trial(trial) for trial in record.searched]
     headings = (
         "id",
         "objective",

@@ -128,7 +128,7 @@ def _row(
     low, high = interval(list(accuracy.values())) or (None, None)
     spent = sum(len(trial.epochs) for trial in group)
     if first.origin == "found":
-        spent += sum(len(t.epochs) for t in record.of_kind("trial") if t.family == first.family)
+        spent += sum(len(t.epochs) for t in record.searched if t.family == first.family)
     finished = [trial for trial in group if trial.status == "finished"]
     return Row(
         rank=rank,

@@ -44,7 +44,7 @@ def _validation(record: Record) -> dict[str, float]:
     finals = {t.row: t for t in record.of_kind("final") if t.origin == "found"}
     found = {}
     for name, final in finals.items():
-        same = [t for t in record.of_kind("trial") if _settings(t) == _settings(final)]
+        same = [t for t in record.searched if _settings(t) == _settings(final)]
         if same:
             found[name] = max(trial.accuracy for trial in same)
     return found

@@ -38,7 +38,7 @@ def rows(study: Study, record: Record) -> list[Row]:
         row = Row(f"{name} (published)", name, "published", study.assembled(drawn))
         chosen[_key(row.experiment)] = row
     best: dict[str, TrialRecord] = {}
-    for trial in record.of_kind("trial"):
+    for trial in record.searched:
         if trial.status in ("finished", "pruned"):
             best[trial.family] = max(best.get(trial.family, trial), trial, key=_merit)
     for name, trial in best.items():

@@ -58,7 +58,7 @@ class Jobs(Protocol):
 
 
 class SearchJobs:
-    """The search's jobs: proposals made into experiments, `total` of them."""
+    """A search's jobs: proposals made into experiments, `total` of them."""
 
     def __init__(
         self,
@@ -67,24 +67,38 @@ class SearchJobs:
         total: int,
         score: Callable[[Mapping[str, Any]], float | None] = lambda _: None,
         origins: Mapping[int, str] | None = None,
+        kind: str = "trial",
+        epochs: int | None = None,
     ) -> None:
-        """`score` gives an objective's proxy distance; `origins` name proposals by their number."""
+        """`score` gives an objective's proxy distance; `origins` name proposals by their number.
+
+        `kind` is what the journal calls them: `trial`, or `control`. Once their students have had
+        so many `epochs` together there is no further one.
+        """
         self._study, self._proposals, self._total = study, proposals, total
         self._score, self._origins = score, origins or {}
+        self._kind, self._epochs = kind, epochs
         self._numbers: dict[str, int] = {}
+        self._spent: dict[str, int] = {}
         self._again: deque[Job] = deque()
+
+    @property
+    def done(self) -> bool:
+        """Whether there is no further job."""
+        full = self._epochs is not None and sum(self._spent.values()) >= self._epochs
+        return not self._again and (full or len(self._numbers) >= self._total)
 
     def ask(self) -> Job | None:
         if self._again:
             return self._again.popleft()
-        if len(self._numbers) >= self._total:
+        if self.done:
             return None
         proposal = self._meaningful()
         if proposal is None:
             return None
         job = Job(
-            id=f"t{proposal.number:04d}",
-            kind="trial",
+            id=f"{self._kind[0]}{proposal.number:04d}",
+            kind=self._kind,
             family=family(proposal.drawn["objective"]),
             origin=self._origins.get(proposal.number, proposal.origin),
             experiment=self._study.assembled(proposal.drawn),
@@ -103,9 +117,11 @@ class SearchJobs:
         return None
 
     def report(self, job: Job, epoch: int, accuracy: float) -> None:
+        self._spent[job.id] = epoch
         self._proposals.report(self._numbers[job.id], epoch, accuracy)
 
     def tell(self, job: Job, status: str, accuracy: float | None) -> None:
+        self._spent[job.id] = self._spent.get(job.id, 0) + 1  # its last epoch is not reported
         self._proposals.tell(self._numbers[job.id], status, accuracy)
 
     def replay(self, events: Iterable[Event], trials: dict[str, TrialRecord]) -> None:
@@ -116,9 +132,10 @@ class SearchJobs:
         """
         running: dict[str, Job] = {}
         seen: dict[str, int] = {}
+        epochs, self._epochs = self._epochs, None  # what the journal holds was asked for
         for event in events:
             name = event.get("id", "")
-            if event["event"] == "trial" and event["kind"] == "trial":
+            if event["event"] == "trial" and event["kind"] == self._kind:
                 job = self.ask()
                 if job is None or (job.id, job.experiment) != (name, event["experiment"]):
                     raise SearchError(
@@ -135,6 +152,7 @@ class SearchJobs:
             elif event["event"] == "end" and name in running:
                 trial = trials[name]
                 self.tell(running.pop(name), trial.status, trial.accuracy)
+        self._epochs = epochs
         self._again.extend(job.resumed(trials[name]) for name, job in running.items())
 
 

@@ -42,6 +42,7 @@ def plan(study: Study, remote: bool = False) -> list[str]:
     dimensions = space.dimensions()
     chosen = any(path.startswith("objective.ptloss.epsilons.") for path in dimensions)
     rows = _rows(study)
+    searched = search.trials * (1 if search.control == "none" else 2)
     width = max((len(path) for path in dimensions), default=0)
     return [
         study.question or study.name,
@@ -57,8 +58,9 @@ def plan(study: Study, remote: bool = False) -> list[str]:
         *_rungs(built["scheduler"], study),
         f"first trials: {', '.join(published)} at their published settings",
         *(["then ptloss with coefficients chosen by the proxy teacher"] if chosen else []),
+        *_control(study),
         f"finals: at most {rows} rows x {final.seeds} seeds",
-        f"at most {search.trials * epochs + rows * final.seeds * epochs} student-epochs"
+        f"at most {(searched + rows * final.seeds) * epochs} student-epochs"
         f" and {sum(link.epochs for link in study.teacher.chain)} teacher-epochs",
         f"each trial takes {_taken(resources)}",
         *_taught(study),
@@ -77,6 +79,16 @@ def _taught(study: Study) -> list[str]:
     teacher = study.resources.of_teacher(trial)
     same = teacher == trial and study.resources.gpu != "auto"
     return [] if same or study.teacher.logits else [f"the teacher takes {teacher}"]
+
+
+def _control(study: Study) -> list[str]:
+    """How long kd is searched on, for the comparison with tuned kd."""
+    until = {
+        "family": ["the objective that took most"],
+        "search": ["the whole search"],
+        "none": [],
+    }[study.search.control]
+    return [f"control: kd alone, until it has had as many student-epochs as {x}" for x in until]
 
 
 def _rungs(scheduler: object, study: Study) -> list[str]:

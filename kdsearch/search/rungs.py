@@ -19,13 +19,13 @@ class _Shown:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-def replay(scheduler: TrialScheduler, events: Iterable[Event]) -> None:
-    """Show a fresh scheduler the ended trials of a journal, in its order.
+def replay(scheduler: TrialScheduler, events: Iterable[Event], kind: str = "trial") -> None:
+    """Show a fresh scheduler the ended trials of a journal of one kind, in its order.
 
     Trials that go on show themselves: they repeat their epochs before they train.
     """
     events = list(events)
-    ended = {t.id: t for t in Record.of(events).of_kind("trial") if t.status != "running"}
+    ended = {t.id: t for t in Record.of(events).of_kind(kind) if t.status != "running"}
     shown = {name: _Shown(name) for name in ended}
     for event in events:
         name = event.get("id", "")

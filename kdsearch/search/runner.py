@@ -17,7 +17,7 @@ from rich.console import Console
 from kdsearch import baselines, data, models
 from kdsearch.errors import NameNotFound, Problem, StudyError
 from kdsearch.objectives import from_spec
-from kdsearch.search import finals
+from kdsearch.search import control, finals
 from kdsearch.search.cluster import Cluster, connected
 from kdsearch.search.jobs import FinalJobs, SearchJobs
 from kdsearch.search.plugins import sampler_for, scheduler_for
@@ -61,6 +61,7 @@ class Run:
         self._note_published()
         stages.teach(say)
         self._search(stages)
+        self._control(stages)
         self._finals(stages)
         self.journal.append("finished")
         return Record.of(self.journal)
@@ -88,6 +89,25 @@ class Run:
         replay(scheduler, self.journal)
         ended = sum(trial.status != "running" for trial in record.of_kind("trial"))
         stages.train("search", jobs, trials - ended, scheduler)
+
+    def _control(self, stages: Stages) -> None:
+        record = Record.of(self.journal)
+        if "control" not in record.facts:
+            epochs = control.budget(self.study, record)
+            self.journal.append("fact", name="control", value=epochs)
+            record.facts["control"] = epochs
+        if not (epochs := record.facts["control"]):
+            return
+        study = control.study_of(self.study)
+        proposals = Proposals(study.parsed_space, sampler_for(study))
+        # A student has one epoch at least: it is their sum that ends it.
+        jobs = SearchJobs(study, proposals, total=epochs, kind="control", epochs=epochs)
+        scheduler = scheduler_for(study)
+        jobs.replay(self.journal, record.trials)
+        replay(scheduler, self.journal, "control")
+        if not jobs.done:
+            ended = sum(trial.status != "running" for trial in record.of_kind("control"))
+            stages.train("control", jobs, epochs - ended, scheduler)
 
     def _principled_first(self, principled: Principled, record: Record) -> list[dict[str, Any]]:
         """PTLoss with coefficients chosen by the proxy teacher, once per search."""

@@ -72,6 +72,10 @@ class Stages:
             }
             | {"classes": self._splits.classes},
             slots=self._cluster.concurrent,
+            shares={
+                "trial": self._cluster.trial.model_dump(),
+                "teacher": self._cluster.teacher.model_dump(),
+            },
             environment=environment(),
         )
 

@@ -94,11 +94,16 @@ class Data(Named):
 
 
 class Search(Value):
-    """How the space is searched."""
+    """How the space is searched.
+
+    control: how long kd alone is searched on, so that tuned kd is compared with: until it has had
+    as many student-epochs as the objective that took most (`family`), or as the whole search.
+    """
 
     trials: int = Field(64, ge=1)
     algorithm: Named = Named(name="tpe")
     scheduler: Named = Named(name="asha")
+    control: Literal["family", "search", "none"] = "family"
     seed: int = Field(0, ge=0)
 
 

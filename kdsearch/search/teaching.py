@@ -8,6 +8,7 @@ work is done by Ray tasks with a share of their own; the driver writes the files
 need no shared disk.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,10 +139,14 @@ class Teaching:
             except StoreError as error:
                 self._tell(file, error, say)
                 missing.append(view)
+        begun = time.monotonic()
         for view, made in zip(missing, self._run(rows, missing), strict=True):
             # Each is whole on the disk before the next is made: an interrupted build goes on there.
             file = logits.file(self._signals, view)
             logits.save(file, made, rows, f"{self._key}/{view}")
+            share, now = self._share.gpu or self._share.cpu, time.monotonic()
+            self._journal.append("signals", view=view, seconds=now - begun, share=share)
+            begun = now
             found[view] = logits.load(file, rows, f"{self._key}/{view}")
         return [found[view] for view in views], missing
 

@@ -17,7 +17,7 @@ from typing import Any
 from kdsearch.tracking.journal import Event, Journal
 
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
-_JUDGED = {"teacher": "val", "trial": "val", "level": "val", "final": "test"}
+_JUDGED = {"teacher": "val", "trial": "val", "control": "val", "level": "val", "final": "test"}
 _EVERY = 1.0  # seconds between two looks at the journal
 _PATIENCE = 60.0  # seconds that the end of a search waits for a server
 

@@ -9,7 +9,8 @@ from kdsearch.tracking.journal import Event
 
 @dataclass
 class TrialRecord:
-    """One training: the teacher (`kind` teacher), a student of the search (trial) or a final.
+    """One training: the teacher (`kind` teacher), a student of the search (trial) or of its control
+    (control), a level of a diagnosis (level) or a final.
 
     status: running, finished, pruned (stopped early as weak) or failed (not finite, or an error).
     epochs: one event per epoch, in order, without repeats.
@@ -59,6 +60,7 @@ class Record:
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     stages: list[Event] = field(default_factory=list)
+    signals: list[Event] = field(default_factory=list)
     papers: list[Event] = field(default_factory=list)
     finished: bool = False
 
@@ -73,6 +75,11 @@ class Record:
     def of_kind(self, kind: str) -> list[TrialRecord]:
         """The trainings of one kind, in the order of their start."""
         return [trial for trial in self.trials.values() if trial.kind == kind]
+
+    @property
+    def searched(self) -> list[TrialRecord]:
+        """The students that settings were chosen by: of the search, and of its control."""
+        return self.of_kind("trial") + self.of_kind("control")
 
     def stage_seconds(self, *names: str) -> float:
         """Wall seconds between begin and end of the named stages, over all sittings."""
@@ -106,6 +113,8 @@ class Record:
                 trial.reason = event.get("reason", "")
             case "stage":
                 self.stages.append(event)
+            case "signals":
+                self.signals.append(event)
             case "paper":
                 self.papers.append(event)
             case "fact":

@@ -27,7 +27,7 @@ class Made:
                  seed: int = 0, origin: str = "published",
                  objective: dict[str, Any] | None = None, rate: float = 0.05) -> None:  # fmt: skip
         family = row.split()[0]
-        kind = "final" if id.startswith("f") else "trial"
+        kind = {"f": "final", "c": "control"}.get(id[0], "trial")
         self.add("trial", id=id, kind=kind, family=family, origin=origin, row=row,
                  experiment=experiment(objective or {"name": family}, seed, rate))  # fmt: skip
         for number, accuracy in enumerate(curve, start=1):

@@ -130,6 +130,35 @@ def test_the_account_adds_up(record: Record) -> None:
     assert "16.0 s (46%) were neither" in found.lines()[-1]
 
 
+def test_device_seconds_are_told_by_where_they_went(record: Record) -> None:
+    record.header["shares"] = {"trial": {"cpu": 2, "gpu": 0.5}, "teacher": {"cpu": 2, "gpu": 1}}
+    record.header["study"]["signals"] = "stored"
+    made = Made()
+    made.record = record
+    made.training("t0002", "kd", [0.1, 0.2, 0.25], origin="published")
+    made.training("c0000", "kd", [0.2, 0.3], "pruned", origin="proposed")
+    for view, seconds in enumerate([3.0, 5.0, 4.0]):
+        made.add("signals", view=view, seconds=seconds, share=1)
+    found = account(record, price=3.6)
+    posts = {post.name: (post.trainings, post.epochs, post.seconds) for post in found.posts}
+    assert posts == {
+        "signals": (0, 0, 12.0),
+        "search, finished": (2, 6, 6.0),  # two seconds an epoch on half a GPU
+        "search, stopped early": (1, 2, 2.0),
+        "control": (1, 2, 2.0),
+        "finals": (6, 14, 14.0),
+    }
+    assert found.cells()[-1] == ("together", "10", "24", "36.0", "100%", "0.04")
+    assert found.headings[3] == "GPU-seconds"
+    # 20 taught epochs at 4 s, less the 12 s of the passes that were made.
+    taught = sum(len(t.epochs) for t in record.trials.values() if t.family != "ce")
+    assert found.saved_teaching == taught * 4 - 12
+    assert (found.saved_epochs, found.saved_seconds) == (1 + 1, 0.5 * (2 + 2))
+    assert (found.target, found.target_epochs) == (25.0, 5)
+    assert "cost 0.04" in found.lines()[-1]
+    assert "reached that after 5 student-epochs" in found.savings()[-1]
+
+
 def test_the_answer_claims_no_more_than_the_interval(record: Record) -> None:
     said = answer(record)
     assert said.startswith("ttm (found) made the best student: 93.50 % test accuracy (n = 2)")

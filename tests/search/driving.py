@@ -41,6 +41,7 @@ STUDY: dict[str, Any] = {
         "trials": 12,
         "algorithm": {"name": "tpe", "startup_trials": 4},
         "scheduler": {"name": "asha", "grace_period": 1, "reduction_factor": 2},
+        "control": "none",
     },
     "final": {"seeds": 2},
 }

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from kdsearch.reporting.figures import plotlyjs
 from kdsearch.reporting.rungs import Curves
 from kdsearch.search import storage as store
 from kdsearch.tracking import Journal, Record
@@ -43,7 +44,8 @@ PLOTS = ("levels", "calibration", "entropy", "rescaling")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The storage of an undisturbed search, and what it printed."""
     folder = tmp_path_factory.mktemp("whole")
-    done = kdsearch("run", write(folder), "--storage", folder / "runs", "--max-concurrent", "1")
+    study = write(folder, search=STUDY["search"] | {"control": "search"})
+    done = kdsearch("run", study, "--storage", folder / "runs", "--max-concurrent", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return folder / "runs", done.stdout
@@ -60,6 +62,18 @@ def test_a_search_ends_in_all_three_ways(whole: tuple[Path, str]) -> None:
     failed = [trial for trial in record.of_kind("trial") if trial.status == "failed"]
     assert {trial.experiment["recipe"]["learning_rate"] for trial in failed} == {1e30}
     assert {trial.reason for trial in failed} == {"the training loss was not finite"}
+
+
+def test_kd_alone_is_searched_as_long_as_all_others(whole: tuple[Path, str]) -> None:
+    record = store.record_of(store.named(whole[0]))
+    control, trials = record.of_kind("control"), record.of_kind("trial")
+    assert {trial.family for trial in control} == {"kd"}
+    others = sum(len(t.epochs) for t in trials if t.family != "kd")
+    tuned = sum(len(t.epochs) for t in record.searched if t.family == "kd")
+    assert record.facts["control"] == others
+    assert others <= tuned - sum(len(t.epochs) for t in trials if t.family == "kd") < others + 4
+    (row,) = [row for row in leaderboard(whole[0]) if row["name"] == "kd (found)"]
+    assert row["student_epochs"] == tuned + 2 * 4
 
 
 def test_trials_share_data_without_carrying_it(whole: tuple[Path, str]) -> None:
@@ -124,7 +138,11 @@ def test_replaying_its_own_rungs_is_what_the_search_did(whole: tuple[Path, str])
 
 @pytest.mark.parametrize(
     ("format", "telling"),
-    [("csv", "rank,name,settings"), ("markdown", "| # | student |"), ("table", "student-epochs")],
+    [
+        ("csv", "rank,name,objective,"),
+        ("markdown", "| # | student |"),
+        ("table", "student-epochs"),
+    ],
 )
 def test_every_format_shows_the_rows(whole: tuple[Path, str], format: str, telling: str) -> None:
     done = kdsearch("leaderboard", "--storage", whole[0], "--format", format)
@@ -140,8 +158,9 @@ def test_the_report_is_one_page_without_network(whole: tuple[Path, str], tmp_pat
     assert page == (store.named(whole[0]) / "report.html").read_text()
     assert "kd (published)" in page
     assert "the training loss was not finite" in page
-    assert "http://" not in page
-    assert "https://" not in page
+    own = page.replace(plotlyjs(), "")
+    assert "http://" not in own
+    assert "https://" not in own
 
 
 def test_mlflow_holds_what_the_journal_holds(whole: tuple[Path, str]) -> None:
@@ -181,7 +200,7 @@ def test_an_interrupted_and_killed_search_is_as_if_nothing_had_happened(
     assert code == 130, said
     assert "neither trained nor run again" in said
     assert "`kdsearch resume` goes on" in said
-    code, said = stop_when(run, journal, lambda r: ended(r, "final") >= 2, signal.SIGKILL)
+    code, said = stop_when(run, journal, lambda r: ended(r, "control") >= 2, signal.SIGKILL)
     assert code == -signal.SIGKILL, said
     assert f"Going on with {second}" in said
     done = kdsearch("resume", *options)

@@ -81,7 +81,11 @@ FIELDS = [
     ("recipe.lerning_rate", 1, _no("recipe.lerning_rate", RECIPE, "learning_rate")),
     ("teacher.modle", 1, _no("teacher.modle", ", ".join(Teacher.model_fields), "model")),
     ("teacher.recipe.epohcs", 1, _no("teacher.recipe.epohcs", RECIPE, "epochs")),
-    ("search.trails", 1, _no("search.trails", "trials, algorithm, scheduler, seed", "trials")),
+    (
+        "search.trails",
+        1,
+        _no("search.trails", "trials, algorithm, scheduler, control, seed", "trials"),
+    ),
     ("final.seed", 1, _no("final.seed", "seeds", "seeds")),
     ("resources.gpus", 1, _no("resources.gpus", "cpu, gpu, max_concurrent, teacher", "gpu")),
     ("tracking.url", "x", _no("tracking.url", "uri", "uri")),
