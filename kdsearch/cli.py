@@ -245,7 +245,7 @@ def report(
     """Write the report of SEARCH, or of the latest one, as one HTML file that needs no network."""
     from kdsearch import commands
 
-    for path in commands.write_report(commands.record(search, storage), output, also, price):
+    for path in commands.write_report(store.named(storage, search), output, also, price):
         click.echo(path)
 
 

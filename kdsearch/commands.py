@@ -21,6 +21,7 @@ from kdsearch.progress import Display
 from kdsearch.reporting import diagnosis, files, html
 from kdsearch.reporting import published as papers
 from kdsearch.reporting.account import account
+from kdsearch.reporting.knowledge import knowledge
 from kdsearch.reporting.leaderboard import (
     HEADINGS,
     as_csv,
@@ -32,7 +33,7 @@ from kdsearch.reporting.leaderboard import leaderboard as rows_of
 from kdsearch.reporting.rungs import REPLAY_HEADINGS, REPLAY_NOTE, RUNG_HEADINGS, Curves
 from kdsearch.reporting.selection import selection
 from kdsearch.search import storage as store
-from kdsearch.tracking import Journal, Record
+from kdsearch.tracking import Journal, Outcomes, Record
 from kdsearch.tracking import mlflow as tracking
 
 if TYPE_CHECKING:  # torch and Ray take seconds to import, and looking at results needs neither
@@ -205,7 +206,7 @@ def _go(
                 if diagnosing:
                     made, figures = diagnosis.write(record, folder), diagnosis.summary(record)
                 else:
-                    made = write_report(record, folder / "report.html")
+                    made = write_report(folder, folder / "report.html")
             finally:
                 problem = follower.stop(*made, summary=figures)
     if problem:
@@ -373,17 +374,19 @@ def conclusion(of: Record) -> list[str]:
 
 
 def write_report(
-    of: Record, output: Path, also: Sequence[str] = (), price: float = 0.0
+    folder: Path, output: Path, also: Sequence[str] = (), price: float = 0.0
 ) -> list[Path]:
-    """Write the HTML report of a record, and beside it `also`: md, csv, parquet, svg or png.
+    """Write the HTML report of a search's folder, and beside it `also`: md, csv, parquet, svg, png.
 
     `price` is of a device-hour, in whatever currency. Returns the paths.
 
     Raises:
         SearchError: there are no finals yet for `also`, or nothing that draws pictures.
     """
-    write_atomically(output, html.report(of, price).encode())
-    return [output, *(files.write(of, output, also) if also else ())]
+    of = store.record_of(folder)
+    known = knowledge(of, Outcomes(folder))
+    write_atomically(output, html.report(of, price, known).encode())
+    return [output, *(files.write(of, output, also, known) if also else ())]
 
 
 def sync(search: str | None = None, storage: Path = store.DEFAULT) -> str:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from itertools import accumulate, cycle
 from typing import NamedTuple
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from kdsearch.reporting.dimensions import Dimension, Dimensions
+from kdsearch.reporting.knowledge import Knowledge
 from kdsearch.reporting.leaderboard import Row, leaderboard
 from kdsearch.tracking import Record, TrialRecord
 
@@ -65,10 +67,11 @@ class _Search:
         return dict(zip(self.names, cycle(SYMBOLS), strict=False))[family]
 
 
-def figures(record: Record) -> list[Drawn]:
-    """Those that a record has the trainings for."""
+def figures(record: Record, known: Knowledge | None = None) -> list[Drawn]:
+    """Those that a record has the trainings for; `known` is of its winner."""
     search = _Search(record, leaderboard(record), Dimensions(record))
-    return [drawn for draw in _FIGURES for drawn in [draw(search)] if drawn.panels]
+    drawn = [draw(search) for draw in _FIGURES] + ([_knowledge(known)] if known else [])
+    return [each for each in drawn if each.panels]
 
 
 def _standings(search: _Search) -> Drawn:
@@ -335,6 +338,63 @@ def _parallel(search: _Search) -> Drawn:
 _FIGURES: tuple[Callable[[_Search], Drawn], ...] = (
     _standings, _gains, _cost, _curves, _slices, _importance, _parallel,
 )  # fmt: skip
+
+
+def _knowledge(known: Knowledge) -> Drawn:
+    panels = [Panel("Mistakes", _confusion(known)), Panel("Calibration", _calibration(known))]
+    if known.gain is not None:
+        panels.append(Panel(f"Accuracy per class over {known.other}", _gain(known)))
+    return Drawn(
+        "knowledge",
+        "What the winner knows",
+        "On test, over all seeds of the row that leads. Mistakes: of each true class, the share"
+        " that is taken for another; what is right is left out. " + " ".join(known.lines()),
+        tuple(panels),
+    )
+
+
+def _confusion(known: Knowledge) -> go.Figure:
+    figure = _empty("taken for", "class")
+    wrong = known.confusion.copy()
+    np.fill_diagonal(wrong, np.nan)
+    figure.add_heatmap(
+        z=100 * wrong,
+        colorscale="Cividis",
+        colorbar={"ticksuffix": " %", "thickness": 12},
+        hovertemplate="class %{y} taken for %{x}: %{z:.1f} %<extra></extra>",
+    )
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def _calibration(known: Knowledge) -> go.Figure:
+    figure = _empty("confidence", "accuracy")
+    line = {"color": GREY, "dash": "dot"}
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, name="as sure as right")
+    figure.add_scatter(
+        x=known.confidence,
+        y=known.accuracy,
+        text=known.count,
+        mode="lines+markers",
+        line={"color": COLOURS[0]},
+        name=known.name,
+        hovertemplate="%{x:.2f} sure, %{y:.2f} right (%{text} examples)<extra></extra>",
+    )
+    return figure
+
+
+def _gain(known: Knowledge) -> go.Figure:
+    figure = _empty("class", "points")
+    assert known.gain is not None
+    colours = [COLOURS[2] if gain >= 0 else COLOURS[1] for gain in known.gain]
+    figure.add_bar(
+        x=list(range(len(known.gain))),
+        y=known.gain,
+        marker={"color": colours},
+        hovertemplate="class %{x}: %{y:+.1f} points<extra></extra>",
+        showlegend=False,
+    )
+    return figure
 
 
 def as_html(plot: go.Figure, name: str) -> str:

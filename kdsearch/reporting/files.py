@@ -7,14 +7,17 @@ from pathlib import Path
 
 from kdsearch.errors import SearchError
 from kdsearch.files import write_atomically
-from kdsearch.reporting.figures import figures
+from kdsearch.reporting.figures import Drawn, figures
+from kdsearch.reporting.knowledge import Knowledge
 from kdsearch.reporting.leaderboard import as_csv, as_markdown, leaderboard
 from kdsearch.tracking import Record
 
 TABLES, PICTURES = ("md", "csv", "parquet"), ("svg", "png")
 
 
-def write(record: Record, beside: Path, kinds: Sequence[str]) -> list[Path]:
+def write(
+    record: Record, beside: Path, kinds: Sequence[str], known: Knowledge | None = None
+) -> list[Path]:
     """Write the kinds beside a report: `report.csv`, `report_figures/cost.svg`; returns the paths.
 
     Raises:
@@ -28,7 +31,9 @@ def write(record: Record, beside: Path, kinds: Sequence[str]) -> list[Path]:
     files = []
     for kind in kinds:
         if kind in PICTURES:
-            files += _pictures(record, beside.with_name(f"{beside.stem}_figures"), kind)
+            files += _pictures(
+                figures(record, known), beside.with_name(f"{beside.stem}_figures"), kind
+            )
             continue
         files.append(beside.with_suffix(f".{kind}"))
         if kind == "parquet":
@@ -42,7 +47,7 @@ def write(record: Record, beside: Path, kinds: Sequence[str]) -> list[Path]:
     return files
 
 
-def _pictures(record: Record, folder: Path, kind: str) -> list[Path]:
+def _pictures(all_drawn: Sequence[Drawn], folder: Path, kind: str) -> list[Path]:
     """Every plot as a picture on white, by the name of its figure and its number there."""
     try:
         import kaleido
@@ -53,7 +58,7 @@ def _pictures(record: Record, folder: Path, kind: str) -> list[Path]:
         ) from None
     folder.mkdir(parents=True, exist_ok=True)
     wanted = []
-    for drawn in figures(record):
+    for drawn in all_drawn:
         for number, (title, plot) in enumerate(drawn.panels, start=1):
             name = drawn.name if len(drawn.panels) == 1 else f"{drawn.name}-{number}"
             plot.update_layout(

@@ -8,6 +8,7 @@ from pathlib import Path
 from kdsearch.reporting import published
 from kdsearch.reporting.account import Account, account
 from kdsearch.reporting.figures import Drawn, as_html, figures, plotlyjs
+from kdsearch.reporting.knowledge import Knowledge
 from kdsearch.reporting.leaderboard import (
     HEADINGS,
     REFERENCE,
@@ -24,12 +25,12 @@ _PAGE = Path(__file__).parent / "page"
 _FOLDED = 30  # rows, above which a table opens on a click
 
 
-def report(record: Record, price: float = 0.0) -> str:
+def report(record: Record, price: float = 0.0, known: Knowledge | None = None) -> str:
     """The page of a record as text: its figures, and all that they need, are in it.
 
-    `price` is of a device-hour.
+    `price` is of a device-hour; `known` is of the row that leads.
     """
-    study, drawn = record.header["study"], figures(record)
+    study, drawn = record.header["study"], figures(record, known)
     shown = {each.name: _figure(each) for each in drawn}
     board = _table(HEADINGS, [cells(row) for row in leaderboard(record)], "ours")
     sections = {

@@ -4,6 +4,7 @@ storage/
   teachers/  signals/                      shared by all studies
   searches/<study>-<digest>-<n>/
     study.json  journal.jsonl              what was asked, and what happened
+    finals/                                their networks, and what they said of the test part
     ray/                                   Tune's own folder, needed by nothing afterwards
 """
 
@@ -124,7 +125,9 @@ class Run:
         jobs = FinalJobs(finals.jobs(self.study, chosen), record.trials)
         stages.train("finals", jobs, len(jobs))
         if "teacher_test_accuracy" not in record.facts:
-            accuracy = stages.teaching.test_accuracy()
+            said, labels = stages.teaching.on_test(), self.splits.labels[self.splits.test]
+            stages.outcomes.keep_test(labels, said)
+            accuracy = float((said.predicted == labels).mean()) if said else None
             self.journal.append("fact", name="teacher_test_accuracy", value=accuracy)
 
     def _check_fit(self, splits: data.Splits) -> None:

@@ -6,11 +6,12 @@ in one order: first the journal, then the proposals.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.search import Searcher
 
+from kdsearch.errors import StoreError
 from kdsearch.search.cluster import larger
 from kdsearch.search.jobs import Job, Jobs
 from kdsearch.search.study import Share
@@ -30,11 +31,12 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         journal: Journal,
         known: Mapping[str, int],
         trial: Share = ON_CPU,
+        keep: Callable[[str, bytes], None] = lambda *_: None,
     ) -> None:
         """At most `count` jobs; `known` are those that the journal holds, with their epochs.
 
         `trial` is the share that each runs with. What it is too small for ends as `starved`, and is
-        told to nobody while there is a larger one.
+        told to nobody while there is a larger one. `keep` is given the outcome of each final.
         """
         super().__init__(metric=METRIC, mode="max")
         self._trial, self._larger = trial, larger(trial)
@@ -42,7 +44,7 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         self._jobs, self._left, self._journal, self._known = jobs, count, journal, known
         self._running: dict[str, Job] = {}
         self._epochs: dict[str, int] = {}
-        self._unsaved = False
+        self._unsaved, self._keep = False, keep
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher for a restore of its own, which is never asked for.
@@ -105,6 +107,7 @@ class JobSearcher(Searcher):  # type: ignore[misc]
             status, reason = self._verdict(result)
             if not result["failure"]:
                 self._write_epoch(job, result)
+            self._write_outcome(job, result.get("outcome"))
         accuracy = float(result[METRIC]) if result and status != "failed" else None
         self._jobs.tell(job, status, accuracy)
         self._journal.append("end", id=job.id, status=status, reason=reason)
@@ -120,6 +123,16 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         if result["epoch"] < result["epochs"]:
             return "pruned", f"stopped after epoch {result['epoch']}"
         return "finished", ""
+
+    def _write_outcome(self, job: Job, outcome: bytes | None) -> None:
+        """Keep a final's network; that there is no room for it does not undo its result."""
+        if outcome is None:
+            return
+        try:
+            self._keep(job.id, outcome)
+        except StoreError as error:
+            text = f"{job.id} is done, but its network is not kept: {error}"
+            self._journal.append("note", id=job.id, text=text)
 
     def _write_epoch(self, job: Job, result: dict[str, Any]) -> None:
         """Journal an epoch unless it is there: a recovered student repeats itself."""

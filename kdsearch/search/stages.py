@@ -25,7 +25,7 @@ from kdsearch.search.searcher import JobSearcher
 from kdsearch.search.study import Share, Study
 from kdsearch.search.teaching import Say, Teaching
 from kdsearch.search.trial import CHECKPOINT_EVERY, Lesson, StudentTrial
-from kdsearch.tracking import Journal, Record
+from kdsearch.tracking import Journal, Outcomes, Record
 
 # What it says of a dead process is a traceback; the journal's note is a sentence.
 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -51,6 +51,7 @@ class Stages:
         self._study, self._folder, self._journal = study, folder, journal
         self._splits, self._cluster = splits, cluster
         _ = splits.normalisation  # computed once here, and not by every worker
+        self.outcomes = Outcomes(folder)
         self._whole = whole or study.signals == "stored"
         self.teaching = Teaching(
             study.teacher, splits, storage, cluster.teacher, journal, self._whole
@@ -123,7 +124,7 @@ class Stages:
         while complete and count and trial:
             trials = Record.of(self._journal).trials
             known = {name: len(trained.epochs) for name, trained in trials.items()}
-            searcher = JobSearcher(jobs, count, self._journal, known, trial)
+            searcher = JobSearcher(jobs, count, self._journal, known, trial, self.outcomes.keep)
             self._fit(stage, searcher, count, trial, scheduler)
             complete, count, trial = searcher.complete, len(searcher.starved), larger(trial)
             jobs = Repeated(searcher.starved, jobs, Record.of(self._journal).trials)
@@ -201,6 +202,9 @@ class _Watch(tune.Callback):  # type: ignore[misc]
         # Tune takes what a searcher raises for an error of one trial, and would go on.
         if self._journal.problem:
             raise self._journal.problem
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        trial.last_result.pop("outcome", None)  # Tune would hold every network until the end
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         found = trial.latest_checkpoint_result

@@ -27,7 +27,7 @@ from kdsearch.objectives.similarity import cosine
 from kdsearch.search.gpu import device, fetched, out_of_memory
 from kdsearch.search.study import Share
 from kdsearch.teachers import Teacher, elsewhere, logits, teacher
-from kdsearch.tracking import Journal
+from kdsearch.tracking import Journal, Said
 from kdsearch.training import EpochResult, part, predict
 from kdsearch.training.signals import Online, Signals
 
@@ -163,16 +163,17 @@ class Teaching:
         rows = last_layer(network, self._data.classes)
         return None if rows is None else cosine(rows)
 
-    def test_accuracy(self) -> float | None:
-        """Accuracy in [0, 1] on the test part: for the leaderboard, after everything is chosen.
+    def on_test(self) -> Said | None:
+        """What it says of the test part: for the leaderboard, after everything is chosen.
 
         None of a teacher of which only the training images' logits are known.
         """
         if self._teacher.logits:
             return None
         (test,) = self._run(self._data.test, [None])
-        predicted = test.argmax(axis=1)
-        return float((predicted == self._data.labels[self._data.test]).mean())
+        likely = torch.from_numpy(np.array(test)).softmax(dim=1)
+        confidence, predicted = likely.max(dim=1)
+        return Said(predicted.numpy(), confidence.numpy())
 
     def _load_weights(self, say: Say) -> bool:
         if self._teacher.checkpoint or self._teacher.trained:

@@ -1,5 +1,6 @@
 """One student as a Ray Tune trainable: one step is one epoch, one actor serves many students."""
 
+import io
 import tempfile
 import time
 from collections import deque
@@ -119,9 +120,9 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         splits = self._splits
         if self._whole is None:  # moved to the device once per actor
             self._whole = part(splits, np.arange(len(splits.labels)), self._device)
-        final = config["kind"] == "final"
-        rows = splits.fitted if final else splits.train
-        judged = splits.test if final else splits.validation
+        self._final = config["kind"] == "final"
+        rows = splits.fitted if self._final else splits.train
+        judged = splits.test if self._final else splits.validation
         learn, judge = self._whole.take(rows), self._whole.take(judged)
         experiment = Experiment.model_validate(config["experiment"])
         self._training = Training(
@@ -173,6 +174,8 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         if not result.finite:
             # Schedulers compare metrics, and nothing compares with NaN.
             report["accuracy"] = 0.0
+        elif report[DONE] and self._final:
+            report["outcome"] = self._outcome()
         if not report[DONE] and not self._past and self._reachable and self._due():
             report[SHOULD_CHECKPOINT] = True
         return report
@@ -182,6 +185,14 @@ class StudentTrial(tune.Trainable):  # type: ignore[misc]
         """The student under way."""
         assert self._training
         return self._training
+
+    def _outcome(self) -> bytes:
+        """The weights of the network that was judged, and what it said, as one file."""
+        training, packed = self.training, io.BytesIO()
+        kept = {"predicted": training.predicted, "confidence": training.confidence}
+        weights = {name: value.cpu() for name, value in training.evaluated.state_dict().items()}
+        torch.save({"weights": weights} | {k: v.cpu() for k, v in kept.items()}, packed)
+        return packed.getvalue()
 
     def _due(self) -> bool:
         due = time.monotonic() - self._saved > self._every

@@ -1,6 +1,7 @@
 """Tracking: the journal is the truth, the record reads it, trackers such as MLflow follow it."""
 
 from kdsearch.tracking.journal import Event, Journal
+from kdsearch.tracking.outcomes import Outcomes, Said
 from kdsearch.tracking.record import Record, TrialRecord
 
-__all__ = ["Event", "Journal", "Record", "TrialRecord"]
+__all__ = ["Event", "Journal", "Outcomes", "Record", "Said", "TrialRecord"]

@@ -114,8 +114,9 @@ class Training(Iterator[EpochResult]):
         self.epoch += 1
         train_loss = self._train_one_epoch()
         logits = predict(self.evaluated, self.judge, recipe=recipe)
+        self.confidence, self.predicted = logits.softmax(dim=1).max(dim=1)
         loss = F.cross_entropy(logits, self.judge.labels).item()
-        accuracy = (logits.argmax(dim=1) == self.judge.labels).float().mean().item()
+        accuracy = (self.predicted == self.judge.labels).float().mean().item()
         finite = bool(np.isfinite(train_loss))
         seconds = time.perf_counter() - started
         return EpochResult(self.epoch, train_loss, accuracy, loss, finite, seconds)

@@ -14,13 +14,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from kdsearch import data, models
 from kdsearch.reporting.figures import plotlyjs
 from kdsearch.reporting.rungs import Curves
 from kdsearch.search import storage as store
-from kdsearch.tracking import Journal, Record
+from kdsearch.tracking import Journal, Outcomes, Record
+from kdsearch.training import part, predict
 from tests.data.small import photographs
 from tests.search.driving import (
     KDSEARCH,
@@ -74,6 +77,26 @@ def test_kd_alone_is_searched_as_long_as_all_others(whole: tuple[Path, str]) -> 
     assert others <= tuned - sum(len(t.epochs) for t in trials if t.family == "kd") < others + 4
     (row,) = [row for row in leaderboard(whole[0]) if row["name"] == "kd (found)"]
     assert row["student_epochs"] == tuned + 2 * 4
+
+
+def test_every_finals_network_is_kept_with_what_it_said(whole: tuple[Path, str]) -> None:
+    folder = store.named(whole[0])
+    record, outcomes = store.record_of(folder), Outcomes(folder)
+    splits = data.load(**STUDY["data"])
+    labels, teacher = outcomes.test() or pytest.fail("nothing was kept")
+    assert np.array_equal(labels, splits.labels[splits.test])
+    assert teacher is not None
+    right = float((teacher.predicted == labels).mean())
+    assert right == record.facts["teacher_test_accuracy"]
+    judge = part(splits, splits.test)
+    for final in record.of_kind("final"):
+        said = outcomes.said(final.id)
+        assert said is not None
+        assert float((said.predicted == labels).mean()) == pytest.approx(final.accuracy)
+        network = models.build("cnn", splits.classes, 1, width=4)
+        network.load_state_dict(outcomes.weights(final.id))
+        again = predict(network.eval(), judge)
+        assert np.array_equal(again.argmax(dim=1).numpy(), said.predicted)
 
 
 def test_trials_share_data_without_carrying_it(whole: tuple[Path, str]) -> None:

@@ -74,7 +74,7 @@ def test_made_once_then_found_then_mended(splits: Splits, tmp_path: Path) -> Non
     assert np.array_equal(anew.signals, first.signals)
 
 
-def test_signals_and_test_accuracy_are_the_stored_networks_own(
+def test_signals_and_what_it_says_of_test_are_the_stored_networks_own(
     splits: Splits, tmp_path: Path
 ) -> None:
     sitting = Sitting(splits, tmp_path, "one")
@@ -83,8 +83,11 @@ def test_signals_and_test_accuracy_are_the_stored_networks_own(
     expected = predict(network, part(splits, splits.fitted))
     assert sitting.signals == pytest.approx(expected.numpy(), abs=5e-3)  # float16
     test = part(splits, splits.test)
-    right = (predict(network, test).argmax(dim=1) == test.labels).double().mean().item()
-    assert sitting.teaching.test_accuracy() == pytest.approx(right)
+    confidence, predicted = predict(network, test).softmax(dim=1).max(dim=1)
+    said = sitting.teaching.on_test()
+    assert said is not None
+    assert np.array_equal(said.predicted, predicted.numpy())
+    assert said.confidence == pytest.approx(confidence.numpy(), abs=5e-3)  # float16
 
 
 def test_each_view_is_stored_and_an_interrupted_build_goes_on(
@@ -220,7 +223,7 @@ def test_a_teacher_from_elsewhere_is_not_trained_and_must_know_the_data(
     alone = Teacher(logits=str(stored))
     teaching = _teaching(alone, splits, tmp_path)
     assert np.array_equal(teaching.signals(said.append), signals)
-    assert (teaching.similarity(), teaching.test_accuracy()) == (None, None)
+    assert (teaching.similarity(), teaching.on_test()) == (None, None)
 
     better = checkpoint.model_copy(update={"accuracy": min(1.0, accuracy + 0.01)})
     with pytest.raises(StoreError, match=r"must have at least .* on validation, but has"):
