@@ -222,6 +222,27 @@ def leaderboard(search: str | None, format: str, storage: Path) -> None:
 @_SEARCH
 @click.option(
     "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("student"),
+    show_default=True,
+)
+@click.option("--row", help="Of the leaderboard, such as 'ttm (found)'.  [default: the first]")
+@click.option("--seed", type=int, help="Of that row.  [default: its first]")
+@click.option("--onnx", is_flag=True, help="Also as ONNX; needs the extra `onnx`.")
+@click.option("--register", metavar="NAME", help="Also as a version of this model in MLflow.")
+@_STORAGE
+def export(search: str | None, storage: Path, **options: Any) -> None:
+    """Write the best student of SEARCH as weights, program and model card, checked."""
+    from kdsearch import commands
+
+    for made in commands.export(search, storage=storage, **options):
+        click.echo(made)
+
+
+@cli.command()
+@_SEARCH
+@click.option(
+    "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("report.html"),
     show_default=True,

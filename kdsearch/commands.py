@@ -389,6 +389,40 @@ def write_report(
     return [output, *(files.write(of, output, also, known) if also else ())]
 
 
+def export(
+    search: str | None,
+    output: Path,
+    storage: Path = store.DEFAULT,
+    row: str | None = None,
+    seed: int | None = None,
+    onnx: bool = False,
+    register: str | None = None,
+) -> list[str]:
+    """Write a final's student as weights, program, ONNX and card; register it in MLflow by name.
+
+    `row` is by default the one that leads, `seed` its first. Returns the paths and the version.
+
+    Raises:
+        SearchError: there is no such final, or an extra is missing.
+        StoreError: its weights are gone, or a file does not give the student's outputs.
+    """
+    from kdsearch.export import Student, formats, registry
+
+    folder = store.named(storage, search)
+    of = store.record_of(folder)
+    row = row or next((each.name for each in rows_of(of)), "")
+    student = Student.of(of, Outcomes(folder), row, seed)
+    paths = formats.write(student, output, onnx)
+    made = [str(path) for path in paths]
+    if register:
+        own = of.header["study"].get("tracking", {}).get("uri")
+        uri = tracking.tracking_uri(storage, own)
+        program = output / "student.pt2"
+        where = storage / "mlartifacts"
+        made.append(registry.register(student, program, paths[-1], register, uri, where))
+    return made
+
+
 def sync(search: str | None = None, storage: Path = store.DEFAULT) -> str:
     """Write a search's whole journal to MLflow, doubling nothing; returns the tracking URI."""
     folder = store.named(storage, search)

@@ -32,6 +32,7 @@ ROOMS = {
     "baselines": SHARED,
     "tracking": SHARED,
     "reporting": SHARED | {"tracking", "baselines"},
+    "export": SHARED | {"models", "objectives", "reporting", "tracking", "training"},
     "progress": SHARED | {"tracking"},
     "search": SHARED
     | {"baselines", "objectives", "spaces", "data", "models", "training", "teachers", "tracking"},
@@ -44,7 +45,8 @@ ROOMS["cli"] = set(ROOMS)
 ONLY_IN = {
     "ray": ("search",),
     "optuna": ("search", "reporting/dimensions.py"),
-    "mlflow": ("tracking/mlflow.py",),
+    "mlflow": ("tracking/mlflow.py", "export/registry.py", "export/served.py"),
+    "onnxruntime": ("export/formats.py",),
     "timm": ("models/timm.py",),
     "PIL": ("data/pictures.py",),
     "plotly": ("reporting/figures.py",),

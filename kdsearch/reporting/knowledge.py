@@ -98,11 +98,13 @@ def _confusion(labels: npt.NDArray[np.int64], said: Sequence[Said], classes: int
     counts = np.zeros((classes, classes))
     for each in said:
         np.add.at(counts, (labels, each.predicted), 1)
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares: Floats = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return shares
 
 
 def _per_class(labels: npt.NDArray[np.int64], said: Sequence[Said], classes: int) -> Floats:
-    return _confusion(labels, said, classes).diagonal()
+    right: Floats = _confusion(labels, said, classes).diagonal()
+    return right
 
 
 def _bins(

@@ -72,6 +72,7 @@ class Stages:
                 part: len(getattr(self._splits, part)) for part in ("train", "validation", "test")
             }
             | {"classes": self._splits.classes},
+            inputs=self._inputs(),
             slots=self._cluster.concurrent,
             shares={
                 "trial": self._cluster.trial.model_dump(),
@@ -79,6 +80,18 @@ class Stages:
             },
             environment=environment(),
         )
+
+    def _inputs(self) -> dict[str, Any]:
+        """What one input is, and how it is normalised: a student outlives its data."""
+        images = self._splits.images
+        mean, std = self._splits.normalisation
+        kind = str(getattr(images, "dtype", "uint8"))
+        return {
+            "shape": list(images.shape[1:]),
+            "dtype": kind,
+            "mean": mean.tolist(),
+            "std": std.tolist(),
+        }
 
     def teach(self, say: Say) -> Lesson:
         """Train the teacher or find it; returns what every student is given.
