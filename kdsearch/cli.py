@@ -139,6 +139,33 @@ def check(study: Path, cluster: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("study", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@_STORAGE
+@click.option("--address", help="A Ray cluster to look at; else RAY_ADDRESS, else this machine.")
+@click.option(
+    "--checkpoints",
+    metavar="PLACE",
+    envvar="KDSEARCH_CHECKPOINTS",
+    help="Folder or URI (s3://...) that all nodes must reach; else it is the storage.",
+)
+def doctor(study: Path | None, **options: Any) -> None:
+    """Check this machine, the cluster, the tracker and STUDY; says what to do.
+
+    Each line is `ok`, `look` (it may be meant so) or `wrong`, and the exit status is 1 where
+    something is wrong. With STUDY also its data and teacher: duplicates between the parts, the
+    normalisation, and whether the teacher knows the data and numbers the classes alike.
+    """
+    from kdsearch import commands
+
+    well = True
+    for finding in commands.doctor(study, **options):
+        well = well and finding.word != "wrong"
+        click.echo("\n".join(finding.lines()))
+    if not well:
+        sys.exit(1)
+
+
+@cli.command()
 @_STUDY
 @_STORAGE
 @click.option("--address", help="A Ray cluster to attach to; else RAY_ADDRESS, else local.")

@@ -6,7 +6,7 @@ print(commands.leaderboard(record, "markdown"))
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ from kdsearch.tracking import Journal, Outcomes, Record
 from kdsearch.tracking import mlflow as tracking
 
 if TYPE_CHECKING:  # torch and Ray take seconds to import, and looking at results needs neither
+    from kdsearch.doctor import Finding
     from kdsearch.search.study import Study
 
 
@@ -265,6 +266,21 @@ def check(study: "Study | str | Path", cluster: Path | None = None) -> list[str]
 
         lines += ["", *plan.on(Fleet.checked(cluster, study.resources), study)]
     return lines
+
+
+def doctor(
+    study: "Study | str | Path | None" = None,
+    storage: Path = store.DEFAULT,
+    address: str | None = None,
+    checkpoints: str | None = None,
+) -> Iterator["Finding"]:
+    """What is well and what is wrong with this machine, the cluster, and a study, one by one.
+
+    Starts Ray here for some seconds where no address is given. Arguments as in `run`.
+    """
+    from kdsearch.doctor import examined
+
+    yield from examined(storage, study, address, checkpoints)
 
 
 def proxy(

@@ -36,6 +36,7 @@ ROOMS = {
     "progress": SHARED | {"tracking"},
     "search": SHARED
     | {"baselines", "objectives", "spaces", "data", "models", "training", "teachers", "tracking"},
+    "doctor": SHARED | {"data", "search", "teachers", "tracking", "training"},
     "__init__": {"objectives"},
 }
 """What each room may import beside itself; a room is a folder or a file of the package."""

@@ -111,7 +111,7 @@ class Teaching:
         taught, data = self._teacher, self._data
         said = self.of_validation(found).argmax(axis=1)
         accuracy = float((said == data.labels[data.validation]).mean())
-        least = taught.accuracy or (0 if taught.epochs else min(1.0, 2 / data.classes))
+        least = taught.least(data.classes)
         if accuracy < least:
             raise StoreError(
                 f"the teacher must have at least {least:.2%} accuracy on validation, but has"

@@ -28,7 +28,7 @@ Logits = npt.NDArray[np.float16]
 Rows = npt.NDArray[np.int64]
 
 _FORMAT = 2
-_LARGEST = 65504.0  # of float16
+LARGEST = 65504.0  # of float16
 
 
 def key(teacher: str, data: str, views: Views, whole: bool = True) -> str:
@@ -71,9 +71,9 @@ def save(path: Path, logits: npt.NDArray[np.floating], rows: Rows, key: str) -> 
         StoreError: a logit is not finite or too large for float16.
     """
     largest = float(np.abs(logits).max()) if logits.size else 0.0
-    if not largest <= _LARGEST:
+    if not largest <= LARGEST:
         raise StoreError(
-            f"teacher logits must be finite and at most {_LARGEST:g}, but the largest is"
+            f"teacher logits must be finite and at most {LARGEST:g}, but the largest is"
             f" {largest:g}. Train the teacher with a smaller learning rate or more weight decay."
         )
     logits = np.ascontiguousarray(logits, dtype=np.float16)

@@ -84,6 +84,12 @@ class Teacher(Value):
         """For how many it is trained here."""
         return 0 if self.elsewhere else self.recipe.epochs
 
+    def least(self, classes: int) -> float:
+        """The accuracy that it must have on validation: what is claimed, else twice chance of one
+        from elsewhere, and anything of one that is trained here.
+        """
+        return self.accuracy or (0.0 if self.epochs else min(1.0, 2 / classes))
+
     @property
     def chain(self) -> tuple["Teacher", ...]:
         """This teacher, then its own, then that one's, up to the largest."""

@@ -251,6 +251,15 @@ class MlflowFollower:
             self.problem = _sentence(error)
 
 
+def unreadable(uri: str) -> str:
+    """Why a store or server cannot be read, in words; empty where it can."""
+    try:
+        _import().MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except Exception as error:  # noqa: BLE001 - a tracker fails in many ways, and may
+        return _sentence(error)
+    return ""
+
+
 def sync(journal: Journal, uri: str, artifacts: Path, *attachments: Path) -> None:
     """Write a whole journal into MLflow; what is there already stays as it is."""
     writer = MlflowWriter(uri, artifacts)
