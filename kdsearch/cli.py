@@ -1,6 +1,5 @@
 """The terminal: parse, call `commands`, print. A mistake costs a sentence, never a traceback."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -324,16 +323,14 @@ def sync(search: str | None, storage: Path) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 @_STORAGE
 def ui(port: int, storage: Path) -> None:
-    """Open the MLflow UI on this machine's loopback address; Ctrl-C stops it."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(storage / 'mlflow.db').resolve()}"
-    if uri.startswith("http"):
-        click.echo(f"MLFLOW_TRACKING_URI is a server already: open {uri}.")
-        return
-    click.echo(f"MLflow on http://127.0.0.1:{port} - open an experiment, then the table's columns.")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # a process we never use
-    server = ["mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    os.execv(sys.executable, [sys.executable, "-m", *server, "--port", str(port), "--workers", "1"])
+    """Start MLflow's UI on this machine's loopback address; Ctrl-C ends it.
+
+    Its store is MLFLOW_TRACKING_URI, else what the latest search's study says, else the file in
+    --storage. Where that is a server already, its address is printed.
+    """
+    from kdsearch import commands
+
+    commands.ui(storage, port, click.echo)
 
 
 def _list_baselines(

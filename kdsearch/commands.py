@@ -6,7 +6,8 @@ print(commands.leaderboard(record, "markdown"))
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from kdsearch.reporting.selection import selection
 from kdsearch.search import storage as store
 from kdsearch.tracking import Journal, Outcomes, Record
 from kdsearch.tracking import mlflow as tracking
+from kdsearch.tracking import ui as server
 
 if TYPE_CHECKING:  # torch and Ray take seconds to import, and looking at results needs neither
     from kdsearch.doctor import Finding
@@ -437,6 +439,37 @@ def export(
         where = storage / "mlartifacts"
         made.append(registry.register(student, program, paths[-1], register, uri, where))
     return made
+
+
+def ui(storage: Path = store.DEFAULT, port: int = 5000, say: Callable[[str], None] = print) -> None:
+    """Serve MLflow's UI on the loopback address until Ctrl-C or SIGTERM; says what to click.
+
+    A store that is a server already is not served again: its address is said.
+
+    Raises:
+        SearchError: the port is taken, or the server does not start.
+    """
+    newest = store.searches(storage)[-1:]
+    headers = [store.record_of(folder).header for folder in newest]
+    studies = [header["study"] for header in headers if header]
+    uri = tracking.tracking_uri(storage, studies[0]["tracking"]["uri"] if studies else None)
+    if uri.startswith(("http:", "https:")):
+        say(f"MLflow is a server already: open {uri} - and there the experiment of your study.")
+        return
+    storage.mkdir(parents=True, exist_ok=True)
+    with suppress(KeyboardInterrupt), server.terminable():
+        say("Starting MLflow's UI.")
+        with server.served(uri, (storage / "mlartifacts").resolve(), port) as process:
+            say(f"MLflow is on http://127.0.0.1:{port} with the runs of {uri}; Ctrl-C ends it.")
+            for name, runs, finals in server.addresses(port):
+                say(f"  {name}: all runs {runs}\n  {'':{len(name)}}  finals   {finals}")
+            say(
+                "Click a column's head to sort by it: test_accuracy of finals, val_accuracy of"
+                " trials; `Columns` has the others. Tick runs and press `Compare`. The tag `kind`"
+                " tells trial, final, teacher and paper."
+            )
+            process.wait()
+    say("MLflow's UI has ended.")
 
 
 def sync(search: str | None = None, storage: Path = store.DEFAULT) -> str:

@@ -1,9 +1,7 @@
 """The terminal: helps, lists and checks quickly; every mistake is a sentence and exit status 1."""
 
 import json
-import subprocess
-import sys
-import time
+import signal
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,12 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from mlflow.tracking import MlflowClient
 
 from kdsearch import catalogue
 from kdsearch.cli import cli
 from kdsearch.errors import KdsearchError
+from tests.search.driving import KDSEARCH, Driver, free_port, kdsearch, tree, until
 
 
 def run(*words: str | Path) -> Result:
@@ -118,35 +118,44 @@ def test_an_empty_storage_says_what_to_do(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ui_serves_the_storage_on_loopback(tmp_path: Path) -> None:
-    port = 5631
-    command = [sys.executable, "-c", "from kdsearch.cli import main; main()", "ui"]
-    server = subprocess.Popen(
-        [*command, "--port", str(port), "--storage", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        assert _answer(f"http://127.0.0.1:{port}/health") == b"OK"
-        query = json.dumps({"max_results": 10}).encode()
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_ui_serves_the_storage_on_loopback_and_leaves_nothing(tmp_path: Path, ending: int) -> None:
+    port, storage = free_port(), tmp_path / "runs"
+    storage.mkdir()
+    store = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    page = f"http://127.0.0.1:{port}/#/experiments/{store.create_experiment('small')}/runs"
+    words = ["ui", "--port", port, "--storage", storage]
+    ui = Driver(tmp_path / "log", [*KDSEARCH, *words], MLFLOW_SERVER_ALLOWED_HOSTS="elsewhere")
+    ui.wait_for(lambda: "Tick runs" in ui.said)
+    processes = tree(ui.process.pid)
+    query = json.dumps({"max_results": 10}).encode()
+    for host in (f"127.0.0.1:{port}", "localhost:8123"):  # here, and through a tunnel
         url = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search"
-        request = urllib.request.Request(url, query, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Host": host}
+        request = urllib.request.Request(url, query, headers)
         assert b"Default" in urllib.request.urlopen(request, timeout=10).read()
-        assert (tmp_path / "mlflow.db").exists()
-    finally:
-        server.terminate()
-        server.wait(30)
+    assert f"  small: all runs {page}\n" in ui.said
+    assert f"{page}?searchFilter=tags.kind%20%3D%20%27final%27\n" in ui.said
+    again = kdsearch(*words)
+    assert again.returncode == 1
+    assert f"--port {port + 1}" in again.stderr
+    code, said = ui.end(ending)
+    assert code == 0
+    assert said.endswith("MLflow's UI has ended.\n")
+    assert len(processes) > 1
+    until(lambda: not any(Path(f"/proc/{process}").exists() for process in processes), 20)
 
 
-def _answer(url: str) -> bytes:
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            return bytes(urllib.request.urlopen(url, timeout=5).read())
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.3)
+def test_ui_names_a_server_that_the_latest_study_writes_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "searches" / "made-1" / "journal.jsonl"
+    journal.parent.mkdir(parents=True)
+    study = {"tracking": {"uri": "http://tracker:5000"}}
+    journal.write_text(json.dumps({"event": "search", "time": 0, "study": study}) + "\n")
+    assert "open http://tracker:5000" in run("ui", "--storage", tmp_path).output
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://other")
+    assert "open https://other" in run("ui", "--storage", tmp_path).output
 
 
 def test_list_baselines_shows_figures_with_source_and_marks() -> None:

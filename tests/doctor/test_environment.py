@@ -185,9 +185,7 @@ def test_a_broken_study_is_told_with_all_of_its_mistakes(
 
 
 @pytest.mark.slow
-def test_every_node_of_a_cluster_is_asked(
-    content: dict[str, Any], tmp_path: Path
-) -> None:
+def test_every_node_of_a_cluster_is_asked(content: dict[str, Any], tmp_path: Path) -> None:
     study = tmp_path / "small.yaml"
     study.write_text(yaml.safe_dump(content | {"resources": {"cpu": 3}}))
     with head(tmp_path, gpus=1) as (address, _):
