@@ -320,6 +320,19 @@ def sync(search: str | None, storage: Path) -> None:
 
 
 @cli.command()
+@_SEARCH
+@_STORAGE
+def watch(search: str | None, storage: Path) -> None:
+    """Follow SEARCH, or the latest one, while it runs; Ctrl-C ends the watching alone."""
+    from kdsearch import commands
+
+    try:
+        commands.watch(search, storage, _console())
+    except KeyboardInterrupt:
+        click.echo("Nobody watches now; the search goes on.")
+
+
+@cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 @_STORAGE
 def ui(port: int, storage: Path) -> None:

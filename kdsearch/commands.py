@@ -37,6 +37,7 @@ from kdsearch.search import storage as store
 from kdsearch.tracking import Journal, Outcomes, Record
 from kdsearch.tracking import mlflow as tracking
 from kdsearch.tracking import ui as server
+from kdsearch.watching import follow
 
 if TYPE_CHECKING:  # torch and Ray take seconds to import, and looking at results needs neither
     from kdsearch.doctor import Finding
@@ -439,6 +440,21 @@ def export(
         where = storage / "mlartifacts"
         made.append(registry.register(student, program, paths[-1], register, uri, where))
     return made
+
+
+def watch(
+    search: str | None = None, storage: Path = store.DEFAULT, console: Console | None = None
+) -> None:
+    """Follow a search's journal on the console until it has finished; starts and stops nothing.
+
+    Raises:
+        SearchError: there is no such search.
+    """
+    folder = store.named(storage, search)
+    console = console or Console(quiet=True)
+    follow(Journal(folder / "journal.jsonl"), console)
+    said = f"{folder.name} has finished: `kdsearch leaderboard {folder.name}` shows it."
+    console.print(said, markup=False, highlight=False)
 
 
 def ui(storage: Path = store.DEFAULT, port: int = 5000, say: Callable[[str], None] = print) -> None:

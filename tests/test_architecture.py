@@ -34,6 +34,7 @@ ROOMS = {
     "reporting": SHARED | {"tracking", "baselines"},
     "export": SHARED | {"models", "objectives", "reporting", "tracking", "training"},
     "progress": SHARED | {"tracking"},
+    "watching": SHARED | {"tracking", "progress", "reporting"},
     "search": SHARED
     | {"baselines", "objectives", "spaces", "data", "models", "training", "teachers", "tracking"},
     "doctor": SHARED | {"data", "search", "teachers", "tracking", "training"},
