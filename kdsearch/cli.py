@@ -167,6 +167,24 @@ def doctor(study: Path | None, **options: Any) -> None:
 @cli.command()
 @_STUDY
 @_STORAGE
+@click.option("--most", type=click.IntRange(min=1), default=1, show_default=True)
+def suggest(study: Path, storage: Path, most: int) -> None:
+    """Suggest first points for STUDY from past searches on similar pairs, at most --most of each.
+
+    Paste them into the study, or keep them in a file and import them in one line:
+
+    \b
+      kdsearch suggest study.yaml > warm.yaml
+      extends: warm.yaml            in the study; [base.yaml, warm.yaml] where it extends another
+    """
+    from kdsearch import commands
+
+    click.echo(commands.suggest(study, storage, most), nl=False)
+
+
+@cli.command()
+@_STUDY
+@_STORAGE
 @click.option("--address", help="A Ray cluster to attach to; else RAY_ADDRESS, else local.")
 @_CLUSTER
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True)

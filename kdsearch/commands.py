@@ -286,6 +286,25 @@ def doctor(
     yield from examined(storage, study, address, checkpoints)
 
 
+def suggest(study: "Study | str | Path", storage: Path = store.DEFAULT, most: int = 1) -> str:
+    """First points for a study from the storage's past searches, as YAML to put into it.
+
+    `most` is how many of each objective there may be.
+
+    Raises:
+        SearchError: no past student that finished lies in the study's space.
+    """
+    from kdsearch.search import past
+
+    found = past.suggestions(_loaded(study), storage, most)
+    if not found:
+        raise SearchError(
+            f"a past student must have finished and lie in the study's space, but {storage} holds"
+            " none that the study does not try anyway. Say with --storage where others are."
+        )
+    return past.as_yaml(found)
+
+
 def proxy(
     study: "Study | str | Path",
     storage: Path = store.DEFAULT,

@@ -61,6 +61,18 @@ def of_study(study: "Study", remote: bool = False) -> Iterator[Problem]:
     yield from told.values()
     if not told:
         yield from _refusals(study, space)
+        yield from _point_problems(study, space)
+
+
+def _point_problems(study: "Study", space: Space) -> Iterator[Problem]:
+    """First points that the space does not hold."""
+    for number, point in enumerate(study.search.points):
+        draw = study.drawn(point)
+        if space.locate(draw) is None:
+            law = "a first point must lie in the space"
+            came = f"but {draw} does not"
+            remedy = "Widen the space, or ask `kdsearch suggest` for others"
+            yield Problem(f"search.points.{number}", f"{law}, {came}. {remedy}.")
 
 
 def _refusals(study: "Study", space: Space) -> Iterator[Problem]:

@@ -41,7 +41,7 @@ def plan(study: Study, remote: bool = False) -> list[str]:
     published = [drawn["objective"]["name"] for drawn in study.published()]
     dimensions = space.dimensions()
     chosen = any(path.startswith("objective.ptloss.epsilons.") for path in dimensions)
-    rows = _rows(study)
+    rows, warm = _rows(study), study.warm()
     searched = search.trials * (1 if search.control == "none" else 2)
     width = max((len(path) for path in dimensions), default=0)
     return [
@@ -58,6 +58,7 @@ def plan(study: Study, remote: bool = False) -> list[str]:
         *_rungs(built["scheduler"], study),
         f"first trials: {', '.join(published)} at their published settings",
         *(["then ptloss with coefficients chosen by the proxy teacher"] if chosen else []),
+        *([f"then {len(warm)} of the study's own points"] if warm else []),
         *_control(study),
         f"finals: at most {rows} rows x {final.seeds} seeds",
         f"at most {(searched + rows * final.seeds) * epochs} student-epochs"

@@ -26,7 +26,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Proposal(NamedTuple):
     """One point to try: its number, the assembled draw, and where it came from.
 
-    point is None where the space does not hold the draw; origin is `published` or `proposed`.
+    point is None where the space does not hold the draw; origin is `published` or `proposed`, and
+    who gave the first draws may know better.
     """
 
     number: int

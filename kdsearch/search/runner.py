@@ -78,9 +78,12 @@ class Run:
         principled = Principled(self.study, self.splits, stages.validation)
         published = list(self.study.published())
         chosen = self._principled_first(principled, record)
-        proposals = Proposals(space, sampler_for(self.study), [*published, *chosen])
+        warm = self.study.warm()
+        proposals = Proposals(space, sampler_for(self.study), [*published, *chosen, *warm])
         trials = self.study.search.trials
         origins = {len(published): "principled"} if chosen else {}
+        begin = len(published) + len(chosen)
+        origins |= dict.fromkeys(range(begin, begin + len(warm)), "warm")
         jobs = SearchJobs(self.study, proposals, trials, principled.score, origins)
         scheduler = scheduler_for(self.study)
         if isinstance(scheduler, Halving) and "rungs" not in record.facts:

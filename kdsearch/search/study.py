@@ -98,6 +98,8 @@ class Search(Value):
 
     control: how long kd alone is searched on, so that tuned kd is compared with: until it has had
     as many student-epochs as the objective that took most (`family`), or as the whole search.
+    points: draws to try after the published ones, as `kdsearch suggest` finds them in the past; a
+    section of the space that a point leaves out is as the study says itself.
     """
 
     trials: int = Field(64, ge=1)
@@ -105,6 +107,7 @@ class Search(Value):
     scheduler: Named = Named(name="asha")
     control: Literal["family", "search", "none"] = "family"
     seed: int = Field(0, ge=0)
+    points: tuple[dict[str, Any], ...] = ()
 
 
 class Final(Value):
@@ -201,7 +204,8 @@ class Study(Value):
 
     @classmethod
     def load(cls, path: str | Path, remote: bool = False) -> "Study":
-        """Read a study file; with `extends: other.yaml` it says only what differs from that one.
+        """Read a study file; with `extends: other.yaml` it says only what differs from that one, or
+        from several, of which each is laid over those before it.
 
         `remote`: it is to run on another machine, which alone can find its absolute paths.
 
@@ -235,6 +239,8 @@ class Study(Value):
     def digest(self) -> str:
         """A short hash of all that decides the outcome; where it runs and is tracked does not."""
         content = self.model_dump(mode="json", exclude={"question", "resources", "tracking"})
+        if not self.search.points:  # a study without is what it was before there were any
+            del content["search"]["points"]
         return values.digest(content)
 
     def assembled(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
@@ -286,6 +292,17 @@ class Study(Value):
                     break
             yield draw
 
+    def warm(self) -> list[dict[str, Any]]:
+        """Its own first points, as draws, without those that are published ones anyway."""
+        published = list(self.published())
+        draws = map(self.drawn, self.search.points)
+        return [draw for draw in draws if draw not in published]
+
+    def drawn(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """A first point as a whole draw."""
+        sections = [section for section in self.space if section != "objective"]
+        return _merged({section: self._default(section) for section in sections}, point)
+
     def _default(self, section: str) -> dict[str, Any]:
         """What the study itself says for every key that its space varies in a section."""
         own = self.recipe if section == "recipe" else self.student
@@ -294,7 +311,7 @@ class Study(Value):
 
 
 def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A study file's content over that of the file that it extends.
+    """A study file's content over that of the file that it extends, or of several in turn.
 
     Raises:
         StudyError: a file cannot be read, is not YAML, or extends itself.
@@ -311,13 +328,14 @@ def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         law = "a study must be a mapping of sections (data, teacher, student, space, ...)"
         raise StudyError(str(path), [Problem("", f"{law}, but got {type(content).__name__}.")])
     settled: dict[str, Any] = _settled(dict(content), path.parent)
-    base = settled.pop("extends", None)
-    if base is None:
-        return settled
-    place = path.parent / str(base)
-    if place.resolve() in (path.resolve(), *below):
-        raise StudyError(str(path), [Problem("extends", f"must not lead back to {base!r}.")])
-    return _merged(_read(place, (*below, path.resolve())), settled)
+    bases = settled.pop("extends", None) or []
+    merged: dict[str, Any] = {}
+    for base in bases if isinstance(bases, list) else [bases]:
+        place = path.parent / str(base)
+        if place.resolve() in (path.resolve(), *below):
+            raise StudyError(str(path), [Problem("extends", f"must not lead back to {base!r}.")])
+        merged = _merged(merged, _read(place, (*below, path.resolve())))
+    return _merged(merged, settled)
 
 
 def _settled(content: Any, folder: Path) -> Any:

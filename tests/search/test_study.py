@@ -84,7 +84,7 @@ FIELDS = [
     (
         "search.trails",
         1,
-        _no("search.trails", "trials, algorithm, scheduler, control, seed", "trials"),
+        _no("search.trails", "trials, algorithm, scheduler, control, seed, points", "trials"),
     ),
     ("final.seed", 1, _no("final.seed", "seeds", "seeds")),
     ("resources.gpus", 1, _no("resources.gpus", "cpu, gpu, max_concurrent, teacher", "gpu")),
