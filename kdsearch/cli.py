@@ -171,11 +171,11 @@ def doctor(study: Path | None, **options: Any) -> None:
 def suggest(study: Path, storage: Path, most: int) -> None:
     """Suggest first points for STUDY from past searches on similar pairs, at most --most of each.
 
-    Paste them into the study, or keep them in a file and import them in one line:
-
     \b
       kdsearch suggest study.yaml > warm.yaml
-      extends: warm.yaml            in the study; [base.yaml, warm.yaml] where it extends another
+
+    Then `extends: warm.yaml` in the study imports them, or `extends: [base.yaml, warm.yaml]` where
+    it extends another already; or paste them into it.
     """
     from kdsearch import commands
 
