@@ -263,6 +263,20 @@ def leaderboard(search: str | None, format: str, storage: Path) -> None:
 
 
 @cli.command()
+@click.argument("run")
+@_SEARCH
+@_STORAGE
+def show(run: str, search: str | None, storage: Path) -> None:
+    """Tell the full story of RUN: a row of the leaderboard ('ttm (found)') or a training (t0012).
+
+    Of SEARCH, or of the latest one.
+    """
+    from kdsearch import commands
+
+    click.echo("\n".join(commands.show(run, search, storage)))
+
+
+@cli.command()
 @_SEARCH
 @click.option(
     "--output",

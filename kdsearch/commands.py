@@ -33,6 +33,7 @@ from kdsearch.reporting.leaderboard import (
 from kdsearch.reporting.leaderboard import leaderboard as rows_of
 from kdsearch.reporting.rungs import REPLAY_HEADINGS, REPLAY_NOTE, RUNG_HEADINGS, Curves
 from kdsearch.reporting.selection import selection
+from kdsearch.reporting.story import story
 from kdsearch.search import storage as store
 from kdsearch.tracking import Journal, Outcomes, Record
 from kdsearch.tracking import mlflow as tracking
@@ -425,6 +426,15 @@ def write_report(
     known = knowledge(of, Outcomes(folder))
     write_atomically(output, html.report(of, price, known).encode())
     return [output, *(files.write(of, output, also, known) if also else ())]
+
+
+def show(run: str, search: str | None = None, storage: Path = store.DEFAULT) -> list[str]:
+    """The full story of a row of the leaderboard or of a training, in lines.
+
+    Raises:
+        SearchError: there is no such search or run.
+    """
+    return story(record(search, storage), run)
 
 
 def export(

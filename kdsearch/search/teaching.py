@@ -139,14 +139,12 @@ class Teaching:
             except StoreError as error:
                 self._tell(file, error, say)
                 missing.append(view)
-        begun = time.monotonic()
-        for view, made in zip(missing, self._run(rows, missing), strict=True):
+        for view, (made, seconds) in zip(missing, self._run(rows, missing), strict=True):
             # Each is whole on the disk before the next is made: an interrupted build goes on there.
             file = logits.file(self._signals, view)
             logits.save(file, made, rows, f"{self._key}/{view}")
-            share, now = self._share.gpu or self._share.cpu, time.monotonic()
-            self._journal.append("signals", view=view, seconds=now - begun, share=share)
-            begun = now
+            share = self._share.gpu or self._share.cpu
+            self._journal.append("signals", view=view, seconds=seconds, share=share)
             found[view] = logits.load(file, rows, f"{self._key}/{view}")
         return [found[view] for view in views], missing
 
@@ -170,7 +168,7 @@ class Teaching:
         """
         if self._teacher.logits:
             return None
-        (test,) = self._run(self._data.test, [None])
+        ((test, _),) = self._run(self._data.test, [None])
         likely = torch.from_numpy(np.array(test)).softmax(dim=1)
         confidence, predicted = likely.max(dim=1)
         return Said(predicted.numpy(), confidence.numpy())
@@ -222,8 +220,10 @@ class Teaching:
                 self._journal.append("epoch", id=self._name, **epoch)
         self._journal.append("end", id=self._name, status="finished")
 
-    def _run(self, rows: Rows, views: Sequence[int | None]) -> Iterator[npt.NDArray[np.floating]]:
-        """Its logits of rows in each of the views, one after the other."""
+    def _run(
+        self, rows: Rows, views: Sequence[int | None]
+    ) -> Iterator[tuple[npt.NDArray[np.floating], float]]:
+        """Its logits of rows in each of the views, one after the other, each with its seconds."""
         if not views:
             return
         yield from self._yielded(_run, self._weights, rows, views)
@@ -286,10 +286,15 @@ def _run(
     weights: bytes,
     rows: Rows,
     views: Sequence[int | None],
-) -> Iterator[npt.NDArray[np.float32]]:
-    """Yields the logits of rows in each of the views; runs in a worker with a share of a GPU."""
+) -> Iterator[tuple[npt.NDArray[np.float32], float]]:
+    """Yields the logits of rows in each of the views, and the seconds that they took.
+
+    Runs in a worker with a share of a GPU.
+    """
     on = device(share)
     model = teacher.unpack(weights, taught, data).to(on)
     of = part(data, rows, on)
     for view in views:
-        yield predict(model, of, view, taught.recipe).cpu().numpy()
+        begun = time.monotonic()
+        made = predict(model, of, view, taught.recipe).cpu().numpy()
+        yield made, time.monotonic() - begun
