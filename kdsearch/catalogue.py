@@ -207,7 +207,11 @@ def _imported(file: str, digest: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:  # noqa: BLE001 - whatever a user's code raises is its mistake
         del sys.modules[name]
-        raise SettingError(f"{file} must import, but: {type(error).__name__}: {error}.") from None
+        beside = isinstance(error, ModuleNotFoundError) and error.name
+        hint = f" If {beside} lies beside it, name that folder in PYTHONPATH." if beside else ""
+        raise SettingError(
+            f"{file} must import, but: {type(error).__name__}: {error}.{hint}"
+        ) from None
     return module
 
 

@@ -72,9 +72,8 @@ class Data(Named):
             parameters = inspect.signature(load).parameters.values()
             named = {each.name: each.default for each in parameters} | named
         found = [named[key] for key in ("root", "train", "test") if named.get(key)]
-        return [
-            str(place) for each in found for place in (each if isinstance(each, list) else [each])
-        ]
+        places = [each if isinstance(each, list) else [each] for each in found]
+        return [place for each in places for place in each if isinstance(place, str)]
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -116,7 +116,8 @@ class Teaching:
             raise StoreError(
                 f"the teacher must have at least {least:.2%} accuracy on validation, but has"
                 f" {accuracy:.2%}. Its classes may be numbered in another order, or its images"
-                " normalised in another way."
+                " normalised in another way. If it is no better, say so with"
+                " `teacher: {accuracy: ...}`."
             )
 
     def check_space(self, count: int) -> None:

@@ -7,6 +7,7 @@ Files are read as data: no code of theirs is run.
 """
 
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 from kdsearch.errors import StoreError
 from kdsearch.teachers.logits import Logits, Rows
 
-_WRAPPINGS = ("model", "state_dict", "net")
-_PREFIX = "module."  # of torch's DataParallel
+_WRAPPINGS = ("model", "state_dict", "model_state_dict", "net")
+_PREFIX = re.compile(r"^(module\.|_orig_mod\.)+")  # of torch's DataParallel and torch.compile
 
 
 @cache
@@ -41,8 +42,9 @@ def sha256(path: str) -> str:
 def weights(path: str) -> dict[str, Tensor]:
     """A checkpoint's state dictionary, out of the usual wrappings.
 
-    `{"model": ...}` as the CRD teachers, `{"state_dict": ...}`, `{"net": ...}`, keys that begin
-    with `module.`, or the dictionary itself.
+    `{"model": ...}` as the CRD teachers, `{"state_dict": ...}`, `{"model_state_dict": ...}` as
+    torch's tutorials, `{"net": ...}`, keys that begin with `module.` or `_orig_mod.`, or the
+    dictionary itself.
 
     Raises:
         StoreError: it is no checkpoint, or it holds more than weights.
@@ -52,7 +54,7 @@ def weights(path: str) -> dict[str, Tensor]:
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from None
     except Exception as error:  # noqa: BLE001 - a damaged archive raises whatever it likes
-        reason = str(error).partition("\n")[0][:160]
+        reason = str(error).partition("\n")[0].partition(". ")[0][:160]  # not what torch advises
         raise StoreError(
             f"{path} must be a checkpoint of weights alone, written by torch.save, but: {reason}."
             " Load it where it was made and save its `state_dict()`."
@@ -65,7 +67,7 @@ def weights(path: str) -> dict[str, Tensor]:
             f"{path} must hold a state dictionary, itself or under one of"
             f" {', '.join(_WRAPPINGS)}, but it holds {type(found).__name__}."
         )
-    return {key.removeprefix(_PREFIX): value for key, value in found.items()}
+    return {_PREFIX.sub("", key): value for key, value in found.items()}
 
 
 def fit(model: nn.Module, state: dict[str, Tensor], path: str, name: str) -> nn.Module:

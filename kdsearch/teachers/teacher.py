@@ -28,7 +28,8 @@ class Teacher(Value):
 
     One that was trained elsewhere is a `model` with a `checkpoint`, or `logits` alone: paths, see
     `elsewhere.py`; or a `model` that comes `trained` from its library, and is used as it is.
-    accuracy: what it must reach at least on the validation part, in (0, 1].
+    accuracy: what it must reach at least on the validation part, in (0, 1]. None asks of one that
+        was trained elsewhere for twice chance, of two classes for 75 %.
     """
 
     model: Network | None = None
@@ -85,10 +86,11 @@ class Teacher(Value):
         return 0 if self.elsewhere else self.recipe.epochs
 
     def least(self, classes: int) -> float:
-        """The accuracy that it must have on validation: what is claimed, else twice chance of one
-        from elsewhere, and anything of one that is trained here.
+        """The accuracy that it must have on validation: what is claimed; else, of one from elsewhere,
+        twice chance or half way from chance to 1; and anything of one that is trained here.
         """
-        return self.accuracy or (0.0 if self.epochs else min(1.0, 2 / classes))
+        chance = 1 / classes
+        return self.accuracy or (0.0 if self.epochs else min(2 * chance, (1 + chance) / 2))
 
     @property
     def chain(self) -> tuple["Teacher", ...]:

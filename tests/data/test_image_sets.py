@@ -102,6 +102,38 @@ def test_a_wrong_folder_costs_a_sentence(settings, change, message):
         data.load("image_folder", validation=0.2, **settings)
 
 
+@of("image_folder")
+def test_a_share_of_a_folder_of_classes_is_kept_for_the_finals(settings):
+    root = settings["root"] + "/train"
+    splits = data.load("image_folder", validation=0.2, root=root, test=0.4)
+    assert np.bincount(splits.labels[splits.test]).tolist() == [2, 2, 2]
+    assert np.bincount(splits.labels[splits.fitted]).tolist() == [3, 3, 3]
+    for row, label in enumerate(splits.labels):
+        assert np.array_equal(splits.images[row], image(row % 5, label).transpose(2, 0, 1))
+    again = data.load("image_folder", validation=0.4, seed=3, root=root, test=0.4)
+    assert np.array_equal(again.test, splits.test)
+    data.find("image_folder", {"root": root, "test": 0.4})
+
+
+@of("image_folder")
+@pytest.mark.parametrize(
+    ("below", "test", "message"),
+    [
+        ("train", None, "the classes' folders themselves, `test: 0.2` for the share"),
+        ("away", 0.2, "away must be a folder with one of pictures per class, but is none"),
+        ("train/cat", 0.2, "cat must hold one folder per class, but holds none"),
+        ("", 0.2, "holds a folder 'train' and one for testing. Leave `test` out"),
+        ("train", 1.0, "test < 1 must hold, but got 1"),
+    ],
+)
+def test_a_folder_of_another_layout_says_which_setting_is_for_it(settings, below, test, message):
+    root = str(Path(settings["root"]) / below)
+    with pytest.raises((DataError, SettingError), match=message):
+        data.load("image_folder", validation=0.2, root=root, test=test)
+    with pytest.raises((DataError, SettingError), match=message):
+        data.find("image_folder", {"root": root, "test": test})
+
+
 @of("image_parquet")
 def test_shards_are_found_by_file_folder_glob_list_and_uri(settings, tmp_path):
     other = tmp_path / "other"

@@ -126,7 +126,11 @@ def test_a_broken_contract_costs_a_sentence(
 
 def test_a_file_that_does_not_import_says_why(folder: Path, content: dict[str, Any]) -> None:
     (folder / "my_model.py").write_text("import nowhere")
-    with pytest.raises(StudyError, match="must import, but: ModuleNotFoundError: No module named"):
+    message = (
+        "must import, but: ModuleNotFoundError: No module named 'nowhere'. If nowhere lies beside"
+        " it, name that folder in PYTHONPATH."
+    )
+    with pytest.raises(StudyError, match=message):
         load(folder, content, student=student())
 
 

@@ -352,6 +352,18 @@ def test_the_papers_rows_are_those_of_the_whole_set_under_its_published_name(dat
     assert "published_as" not in study.data.arguments
 
 
+@pytest.mark.parametrize(
+    ("data", "places"),
+    [
+        ({"name": "digits"}, []),
+        ({"name": "image_folder", "root": "cats", "test": 0.2}, ["cats"]),
+        ({"name": "image_parquet", "train": ["a", "b"], "test": "c"}, ["a", "b", "c"]),
+    ],
+)
+def test_places_of_data_are_files_and_no_shares(data, places):
+    assert Study.of(changed(("data", data))).data.places == places
+
+
 def test_a_study_may_extend_another_and_say_only_what_differs(tmp_path):
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(GOOD))
     over = tmp_path / "over.yaml"

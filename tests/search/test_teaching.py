@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
@@ -234,6 +236,29 @@ def test_a_teacher_from_elsewhere_is_not_trained_and_must_know_the_data(
     other = Teacher(model=model, checkpoint=str(tmp_path / "renumbered.pth"))
     with pytest.raises(StoreError, match="classes may be numbered in another order"):
         _teaching(other, splits, tmp_path).signals(said.append)
+
+
+@pytest.mark.parametrize(("classes", "least"), [(2, 0.75), (3, 2 / 3), (8, 0.25)])
+def test_a_teacher_without_a_claim_must_be_far_from_chance(
+    classes: int, least: float, tmp_path: Path
+) -> None:
+    """Of two classes twice chance would be all right, which no honest teacher is."""
+    splits = data.load("digits", validation=0.2, classes=classes)
+    right = np.eye(classes)[splits.labels[splits.fitted]]
+    wrong = np.flatnonzero(np.isin(splits.fitted, splits.validation))
+    for share, refused in ((1 - least - 0.04, False), (1 - least + 0.04, True)):
+        told = right.copy()
+        mistaken = wrong[: round(share * len(wrong))]
+        told[mistaken] = np.roll(told[mistaken], 1, axis=1)
+        file = tmp_path / f"{refused}.parquet"
+        pq.write_table(pa.table({"logits": told.tolist()}), file)
+        teaching = _teaching(Teacher(logits=str(file)), splits, tmp_path)
+        if not refused:
+            teaching.signals([].append)
+            continue
+        message = rf"at least {least:.2%} accuracy on validation.*`teacher: {{accuracy: \.\.\.}}`"
+        with pytest.raises(StoreError, match=message):
+            teaching.signals([].append)
 
 
 def test_a_damaged_picture_of_a_stream_costs_a_sentence_and_no_traceback(tmp_path: Path) -> None:
