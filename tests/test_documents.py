@@ -15,7 +15,7 @@ from kdsearch.search.study import Study
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/objectives.md"]
 DOCUMENTS += ["docs/results/digits.md", "docs/results/digits_noise.md", "docs/results/proxy.md"]
 DOCUMENTS += ["docs/results/handover.md", "docs/results/memory.md", "docs/results/gpu.md"]
-DOCUMENTS += ["docs/cluster.md", "docs/faults.md", "docs/leaderboard.md"]
+DOCUMENTS += ["docs/cluster.md", "docs/faults.md", "docs/leaderboard.md", "docs/your-own.md"]
 
 
 def test_generated_parts_are_in_step(root: Path) -> None:
@@ -53,7 +53,7 @@ def test_links_and_paths_lead_somewhere(document: str, root: Path) -> None:
     text = "\n".join(line for line in lines if not line.startswith("    "))  # no code blocks
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (root / document).parent.joinpath(target).exists(), target
-    for path in re.findall(r"\b(?:tests|benchmarks|deploy|docs|search_spaces)/[\w./]+\w", text):
+    for path in re.findall(r"\b(?:tests|benchmarks|deploy|docs|search_spaces)/[\w./-]+\w", text):
         assert (root / path).exists(), path
 
 
