@@ -33,11 +33,14 @@ from kdsearch.reporting.leaderboard import (
 from kdsearch.reporting.leaderboard import leaderboard as rows_of
 from kdsearch.reporting.rungs import REPLAY_HEADINGS, REPLAY_NOTE, RUNG_HEADINGS, Curves
 from kdsearch.reporting.selection import selection
+from kdsearch.reporting.standings import standings
 from kdsearch.reporting.story import story
 from kdsearch.search import storage as store
-from kdsearch.tracking import Journal, Outcomes, Record
-from kdsearch.tracking import mlflow as tracking
+from kdsearch.tracking import Conclusion, Journal, Outcomes, Record
 from kdsearch.tracking import ui as server
+from kdsearch.tracking.follower import MlflowFollower
+from kdsearch.tracking.follower import sync as write_to_mlflow
+from kdsearch.tracking.mlflow import tracking_uri
 from kdsearch.watching import follow
 
 if TYPE_CHECKING:  # torch and Ray take seconds to import, and looking at results needs neither
@@ -186,7 +189,7 @@ def _go(
 
     past = store.record_of(folder)
     display = Display(console or Console(quiet=True), past)
-    uri = tracking.tracking_uri(storage, study.tracking.uri)
+    uri = tracking_uri(storage, study.tracking.uri)
     with store.held(folder):
         display.say(f"{'Going on with' if past.header else 'Starting'} {folder.name} in {storage}.")
         search = (Diagnosis if diagnosing else Run)(study, folder, storage)
@@ -200,20 +203,22 @@ def _go(
                     "The cluster has several nodes: unless all mount the storage, a trial whose"
                     " node dies begins anew. With --checkpoints name a folder or bucket they reach."
                 )
-            follower = tracking.MlflowFollower(search.journal, uri, storage / "mlartifacts")
+            follower = MlflowFollower(search.journal, uri, storage / "mlartifacts")
             follower.start()
             search.journal.listen(display)
-            made: list[Path] = []
-            figures: dict[str, float] = {}
+            outcome = None
             try:
                 with display:
                     record = search.go(cluster, display.say)
                 if diagnosing:
-                    made, figures = diagnosis.write(record, folder), diagnosis.summary(record)
+                    made = tuple(diagnosis.write(record, folder))
+                    outcome = Conclusion(figures=diagnosis.summary(record), files=made)
                 else:
-                    made = write_report(folder, folder / "report.html")
+                    tables = ("csv", "md") if rows_of(record) else ()
+                    write_report(folder, folder / "report.html", tables)
+                    outcome = _outcome(record, folder)
             finally:
-                problem = follower.stop(*made, summary=figures)
+                problem = follower.stop(outcome)
     if problem:
         display.say(
             f"MLflow at {uri} could not be written ({problem}). Nothing is lost: the journal has"
@@ -464,7 +469,7 @@ def export(
     made = [str(path) for path in paths]
     if register:
         own = of.header["study"].get("tracking", {}).get("uri")
-        uri = tracking.tracking_uri(storage, own)
+        uri = tracking_uri(storage, own)
         program = output / "student.pt2"
         where = storage / "mlartifacts"
         made.append(registry.register(student, program, paths[-1], register, uri, where))
@@ -497,7 +502,7 @@ def ui(storage: Path = store.DEFAULT, port: int = 5000, say: Callable[[str], Non
     newest = store.searches(storage)[-1:]
     headers = [store.record_of(folder).header for folder in newest]
     studies = [header["study"] for header in headers if header]
-    uri = tracking.tracking_uri(storage, studies[0]["tracking"]["uri"] if studies else None)
+    uri = tracking_uri(storage, studies[0]["tracking"]["uri"] if studies else None)
     if uri.startswith(("http:", "https:")):
         say(f"MLflow is a server already: open {uri} - and there the experiment of your study.")
         return
@@ -520,7 +525,20 @@ def ui(storage: Path = store.DEFAULT, port: int = 5000, say: Callable[[str], Non
 def sync(search: str | None = None, storage: Path = store.DEFAULT) -> str:
     """Write a search's whole journal to MLflow, doubling nothing; returns the tracking URI."""
     folder = store.named(storage, search)
-    uri = tracking.tracking_uri(storage, store.study_of(folder).tracking.uri)
+    uri = tracking_uri(storage, store.study_of(folder).tracking.uri)
     journal = Journal(folder / "journal.jsonl")
-    tracking.sync(journal, uri, storage / "mlartifacts", folder / "report.html")
+    outcome = _outcome(Record.of(journal), folder)
+    write_to_mlflow(journal, uri, storage / "mlartifacts", outcome)
     return uri
+
+
+def _outcome(of: Record, folder: Path) -> Conclusion:
+    """What MLflow is told of a search beside its journal; of an unfinished one, its files alone.
+
+    With the report go the tables and figures that were written beside it.
+    """
+    files = (folder / "study.json", folder / "journal.jsonl", *sorted(folder.glob("report*")))
+    if not of.finished:
+        return Conclusion(files=files)
+    said = "\n\n".join(conclusion(of))
+    return Conclusion(tuple(standings(of)), account(of).figures(), said, files)

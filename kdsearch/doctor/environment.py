@@ -26,7 +26,8 @@ from kdsearch.search import cluster
 from kdsearch.search import storage as store
 from kdsearch.search.environment import environment
 from kdsearch.search.study import Resources, Study
-from kdsearch.tracking import mlflow as tracking
+from kdsearch.tracking.follower import unreadable
+from kdsearch.tracking.mlflow import tracking_uri
 
 LITTLE, SPARE = 1e9, 10e9
 """Bytes of free disk: too few for any search, and enough for most."""
@@ -197,11 +198,11 @@ def _of_node(name: str, gpus: float, seen: int, has: str, problem: str) -> Itera
 
 def tracker(on: Surroundings) -> Iterator[Finding]:
     """The MLflow store can be read; a server must also accept the name by which it is called."""
-    uri = tracking.tracking_uri(on.storage, on.study.tracking.uri if on.study else None)
+    uri = tracking_uri(on.storage, on.study.tracking.uri if on.study else None)
     local = uri.removeprefix("sqlite:///")
     if local != uri and not Path(local).exists():
         yield ok(f"{uri} will be made")
-    elif reason := tracking.unreadable(uri):
+    elif reason := unreadable(uri):
         yield wrong(f"MLflow at {uri} cannot be read: {reason}.", _treated(uri, reason))
     else:
         yield ok(f"MLflow at {uri} answers")

@@ -96,6 +96,12 @@ class Account:
             for post in (*self.posts, whole)
         ]
 
+    def figures(self) -> dict[str, float]:
+        """What it cost, by name."""
+        names = ("teacher_seconds", "search_seconds", "final_seconds", "student_epochs",
+                 "saved_epochs")  # fmt: skip
+        return {name: float(getattr(self, name)) for name in names}
+
     def lines(self) -> list[str]:
         """The account in sentences."""
         counts = ", ".join(f"{count} {status}" for status, count in self.trials.items() if count)

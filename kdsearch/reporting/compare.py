@@ -39,12 +39,16 @@ def spread(values: Sequence[float]) -> float:
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
     """A mean's 95 % confidence interval by Student's t; None of fewer than two, or no spread."""
-    if len(values) < 2 or spread(values) == 0:
+    return interval_of(mean(values), spread(values), len(values)) if values else None
+
+
+def interval_of(centre: float, std: float | None, n: int | None) -> tuple[float, float] | None:
+    """The same of a mean, standard deviation and count; None where one of them is not known."""
+    if not std or not n or n < 2:
         return None
     from scipy import stats
 
-    error = spread(values) / len(values) ** 0.5
-    low, high = stats.t.interval(CONFIDENCE, len(values) - 1, mean(values), error)
+    low, high = stats.t.interval(CONFIDENCE, n - 1, centre, std / n**0.5)
     return float(low), float(high)
 
 

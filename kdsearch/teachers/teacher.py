@@ -86,8 +86,10 @@ class Teacher(Value):
         return 0 if self.elsewhere else self.recipe.epochs
 
     def least(self, classes: int) -> float:
-        """The accuracy that it must have on validation: what is claimed; else, of one from elsewhere,
-        twice chance or half way from chance to 1; and anything of one that is trained here.
+        """The accuracy that it must have on validation: what is claimed.
+
+        Else, of one from elsewhere, twice chance or half way from chance to 1; and anything of one
+        that is trained here.
         """
         chance = 1 / classes
         return self.accuracy or (0.0 if self.epochs else min(2 * chance, (1 + chance) / 2))

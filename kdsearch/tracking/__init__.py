@@ -3,5 +3,15 @@
 from kdsearch.tracking.journal import Event, Journal
 from kdsearch.tracking.outcomes import Outcomes, Said
 from kdsearch.tracking.record import Record, TrialRecord
+from kdsearch.tracking.standing import Conclusion, Standing
 
-__all__ = ["Event", "Journal", "Outcomes", "Record", "Said", "TrialRecord"]
+__all__ = [
+    "Conclusion",
+    "Event",
+    "Journal",
+    "Outcomes",
+    "Record",
+    "Said",
+    "Standing",
+    "TrialRecord",
+]

@@ -168,28 +168,41 @@ def leaderboard(storage: Path, *search: str) -> list[dict[str, Any]]:
     return rows
 
 
-def mlflow_runs(uri: str, search: str) -> list[Any]:
+def mlflow_runs(uri: str, search: str, experiment: str) -> list[Any]:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("small")
-    assert experiment is not None
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
     query = f"tags.search = '{search}'"
-    return list(client.search_runs([experiment.experiment_id], query, max_results=1000))
+    return list(client.search_runs([found.experiment_id], query, max_results=1000))
 
 
 def assert_mlflow_agrees(storage: Path, folder: Path, uri: str = "") -> None:
-    """Every training is one run with the journal's status, parameters, and one metric an epoch."""
+    """Every row and every training is one run, apart, with what leaderboard and journal say.
+
+    A training has the journal's status, parameters, and one metric an epoch.
+    """
     from mlflow.tracking import MlflowClient
 
     uri = uri or f"sqlite:///{storage / 'mlflow.db'}"
     client = MlflowClient(uri)
     record = store.record_of(folder)
-    runs = mlflow_runs(uri, folder.name)
-    by_trial = {run.data.tags["trial_id"]: run for run in runs}
-    assert len(runs) == len(by_trial) == len(record.trials) + 1
-    parent = by_trial.pop("")
-    assert (parent.data.tags["kind"], parent.info.status) == ("search", "FINISHED")
+    runs = mlflow_runs(uri, folder.name, "small")
+    (parent,) = [run for run in runs if run.data.tags["kind"] == "search"]
+    assert parent.info.status == "FINISHED"
+    shown = {run.data.tags["row"]: run.data.metrics for run in runs if run is not parent}
+    board = leaderboard(storage, folder.name)
+    assert len(runs) == len(board) + 1
+    assert set(shown) == {row["name"] for row in board}
+    for row in board:
+        assert shown[row["name"]]["test_accuracy"] == row["mean"] / 100
+        assert shown[row["name"]]["n"] == row["n"]
+        low = row["mean_low"]
+        assert shown[row["name"]].get("test_accuracy_low") == (low and low / 100)
+    trained = mlflow_runs(uri, folder.name, "small trainings")
+    by_trial = {run.data.tags["trial_id"]: run for run in trained}
+    assert len(trained) == len(by_trial) == len(record.trials)
     states = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
     for name, run in by_trial.items():
         trial, tags = record.trials[name], run.data.tags
@@ -204,7 +217,7 @@ def assert_mlflow_agrees(storage: Path, folder: Path, uri: str = "") -> None:
         rate = trial.experiment["recipe"]["learning_rate"]
         assert run.data.params["recipe.learning_rate"] == str(rate)
     artifacts = [file.path for file in client.list_artifacts(parent.info.run_id)]
-    assert artifacts == ["report.html"]
+    assert artifacts == ["journal.jsonl", "report.csv", "report.html", "report.md", "study.json"]
 
 
 def digest(storage: Path) -> str:

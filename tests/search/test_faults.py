@@ -303,7 +303,7 @@ def written(uri: str) -> int:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(uri)
-    if (experiment := client.get_experiment_by_name("small")) is None:
+    if (experiment := client.get_experiment_by_name("small trainings")) is None:
         return 0
     runs = client.search_runs([experiment.experiment_id], "tags.trial_id = 't0000'")
     return len(client.get_metric_history(runs[0].info.run_id, "val_accuracy")) if runs else 0
