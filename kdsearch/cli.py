@@ -277,6 +277,25 @@ def show(run: str, search: str | None, storage: Path) -> None:
 
 
 @cli.command()
+@click.argument("run")
+@_SEARCH
+@_cluster_options
+def reproduce(run: str, search: str | None, **options: Any) -> None:
+    """Train RUN once more and say whether it comes out within its interval.
+
+    RUN is a row of SEARCH, or of the latest one, such as 'ttm (found)'; or the id of its run in
+    MLflow, which has all that is needed. Exits with 1 where it does not come out.
+    """
+    from kdsearch import commands
+
+    console = _console()
+    reproduced, sentences = commands.reproduce(run, search, console=console, **options)
+    for line in sentences:
+        console.print(line, markup=False, highlight=False)
+    sys.exit(not reproduced)
+
+
+@cli.command()
 @_SEARCH
 @click.option(
     "--output",

@@ -5,12 +5,15 @@ record = commands.run("search_spaces/digits.yaml")
 print(commands.leaderboard(record, "markdown"))
 """
 
+import json
 import os
+import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +22,7 @@ from kdsearch import __version__
 from kdsearch.errors import SearchError
 from kdsearch.files import write_atomically
 from kdsearch.progress import Display
-from kdsearch.reporting import diagnosis, files, html
+from kdsearch.reporting import diagnosis, files, html, reproduction
 from kdsearch.reporting import published as papers
 from kdsearch.reporting.account import account
 from kdsearch.reporting.knowledge import knowledge
@@ -38,6 +41,7 @@ from kdsearch.reporting.story import story
 from kdsearch.search import storage as store
 from kdsearch.tracking import Conclusion, Journal, Outcomes, Record
 from kdsearch.tracking import ui as server
+from kdsearch.tracking.fetching import fetch
 from kdsearch.tracking.follower import MlflowFollower
 from kdsearch.tracking.follower import sync as write_to_mlflow
 from kdsearch.tracking.mlflow import tracking_uri
@@ -180,11 +184,12 @@ def _go(
     max_concurrent: int | None,
     file: Path | None,
     checkpoints: str | None,
-    diagnosing: bool = False,
+    sitting: "Callable[[Study, Path, Path], Any] | None" = None,
+    concluded: "Callable[[Record, Path], Conclusion] | None" = None,
 ) -> Record:
+    """Run `sitting`, by default a search, and tell MLflow what was `concluded` of it."""
     from kdsearch.search import gpu
     from kdsearch.search.cluster import connected
-    from kdsearch.search.diagnosing import Diagnosis
     from kdsearch.search.runner import Run
 
     past = store.record_of(folder)
@@ -192,7 +197,7 @@ def _go(
     uri = tracking_uri(storage, study.tracking.uri)
     with store.held(folder):
         display.say(f"{'Going on with' if past.header else 'Starting'} {folder.name} in {storage}.")
-        search = (Diagnosis if diagnosing else Run)(study, folder, storage)
+        search = (sitting or Run)(study, folder, storage)
         if checkpoints:
             display.say(f"Waiting until a node of the cluster reaches {checkpoints}.")
         measure = partial(gpu.measured_share, study, search.splits, search.journal, display.say)
@@ -210,13 +215,7 @@ def _go(
             try:
                 with display:
                     record = search.go(cluster, display.say)
-                if diagnosing:
-                    made = tuple(diagnosis.write(record, folder))
-                    outcome = Conclusion(figures=diagnosis.summary(record), files=made)
-                else:
-                    tables = ("csv", "md") if rows_of(record) else ()
-                    write_report(folder, folder / "report.html", tables)
-                    outcome = _outcome(record, folder)
+                outcome = (concluded or _reported)(record, folder)
             finally:
                 problem = follower.stop(outcome)
     if problem:
@@ -246,8 +245,15 @@ def diagnose(
     """
     study = _loaded(study)
     folder = store.folder_for(study, storage, fresh, "diagnoses")
+    from kdsearch.search.diagnosing import Diagnosis
+
     where = (address, max_concurrent, cluster, checkpoints)
-    return _go(study, folder, storage, console, *where, diagnosing=True)
+    return _go(study, folder, storage, console, *where, Diagnosis, _diagnosed)
+
+
+def _diagnosed(of: Record, folder: Path) -> Conclusion:
+    made = tuple(diagnosis.write(of, folder))
+    return Conclusion(figures=diagnosis.summary(of), files=made)
 
 
 def diagnosed(of: Record) -> tuple[Table, list[str], list[str]]:
@@ -442,6 +448,49 @@ def show(run: str, search: str | None = None, storage: Path = store.DEFAULT) -> 
     return story(record(search, storage), run)
 
 
+def reproduce(
+    run: str,
+    search: str | None = None,
+    storage: Path = store.DEFAULT,
+    address: str | None = None,
+    max_concurrent: int | None = None,
+    console: Console | None = None,
+    cluster: Path | None = None,
+    checkpoints: str | None = None,
+) -> tuple[bool, list[str]]:
+    """Train a row's finals once more and say whether it came out within its interval.
+
+    Args:
+        run: a row of `search`, or the id of its run in MLflow, which alone is then enough.
+        search: the folder's name; the one that wrote last if None.
+
+    The others are as in `run`.
+
+    Returns:
+        Whether it did, and what to say of it.
+
+    Raises:
+        SearchError: there is no such row, MLflow has no study and journal of it, or the data have
+            changed.
+    """
+    from kdsearch.search.reproducing import Reproduction
+    from kdsearch.search.study import Study
+
+    with tempfile.TemporaryDirectory() as fetched:
+        if re.fullmatch("[0-9a-f]{32}", run):
+            place = Path(fetched)
+            run = fetch(run, tracking_uri(storage), place)
+        else:
+            place = store.named(storage, search)
+        past = store.record_of(place)
+        study = Study.of(json.loads((place / "study.json").read_text()), source=place.name)
+    folder = store.folder_for(study, storage, room="reproductions")
+    where = (address, max_concurrent, cluster, checkpoints)
+    sitting = partial(Reproduction, past=past, row=run)
+    again = _go(study, folder, storage, console, *where, sitting, lambda *_: Conclusion())
+    return reproduction.verdict(past, again, run)
+
+
 def export(
     search: str | None,
     output: Path,
@@ -530,6 +579,12 @@ def sync(search: str | None = None, storage: Path = store.DEFAULT) -> str:
     outcome = _outcome(Record.of(journal), folder)
     write_to_mlflow(journal, uri, storage / "mlartifacts", outcome)
     return uri
+
+
+def _reported(of: Record, folder: Path) -> Conclusion:
+    """What a search came to, once its report lies beside its journal."""
+    write_report(folder, folder / "report.html", ("csv", "md") if rows_of(of) else ())
+    return _outcome(of, folder)
 
 
 def _outcome(of: Record, folder: Path) -> Conclusion:

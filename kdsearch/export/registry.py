@@ -3,6 +3,8 @@
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -26,19 +28,19 @@ def register(
     from mlflow.models import infer_signature
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-
-    mlflow.set_tracking_uri(uri)
     header, final = student.record.header, student.final
     experiment = f"{header['study']['name']} students"
-    found = mlflow.get_experiment_by_name(experiment)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name(experiment)
     local = artifacts.resolve().as_uri() if uri.startswith("sqlite:") else None
-    where = found.experiment_id if found else mlflow.create_experiment(experiment, local)
+    where = found.experiment_id if found else client.create_experiment(experiment, local)
     example = student.example(2).numpy()
     with torch.no_grad():
         logits = student.module(torch.from_numpy(example)).numpy()
     tags = {"kind": "student", "search": header["name"], "trial_id": final.id, "row": final.row}
     title = f"{final.row} {final.id}"
     with (
+        _tracked(uri),
         warnings.catch_warnings(action="ignore"),  # of types that `Served` leaves out on purpose
         mlflow.start_run(experiment_id=where, run_name=title, tags=tags),
     ):
@@ -54,6 +56,23 @@ def register(
             registered_model_name=name,
         )
     version = str(logged.registered_model_version)
-    client = mlflow.MlflowClient(tracking_uri=uri)
     client.update_model_version(name, version, description=card.read_text())
     return f"{name}/{version}"
+
+
+@contextmanager
+def _tracked(uri: str) -> Iterator[None]:
+    """MLflow's fluent calls go to this store; they set it for the process and all its children."""
+    import mlflow
+
+    name = "MLFLOW_TRACKING_URI"
+    before, environment = mlflow.get_tracking_uri(), os.environ.get(name)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+        if environment is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = environment

@@ -131,7 +131,7 @@ class Account:
                 f"Early stopping saved {self.saved_epochs} student-epochs, about"
                 f" {self.saved_seconds:.0f} {self.device}-seconds."
             )
-        if self.saved_teaching is not None:
+        if self.saved_teaching is not None and self.saved_teaching >= 1:
             lines.append(
                 "Stored signals saved the teacher's passes beside every student, about"
                 f" {self.saved_teaching:.0f} {self.device}-seconds."

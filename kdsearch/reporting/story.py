@@ -61,6 +61,7 @@ def _row(record: Record, row: Row) -> Iterator[str]:
     yield ""
     name = record.header["name"]
     yield f'its student as files:  kdsearch export {name} --row "{row.name}"'
+    yield f'the same once more:    kdsearch reproduce "{row.name}" {name}'
     yield f'the same once more:    kdsearch reproduce {name} --row "{row.name}"'
 
 

@@ -145,7 +145,8 @@ class SearchJobs:
                     )
                 running[name] = job
             elif event["event"] == "epoch" and name in running:
-                ends_next = trials[name].status != "running" and event is trials[name].epochs[-1]
+                trial = trials[name]
+                ends_next = trial.status != "running" and event["epoch"] == len(trial.epochs)
                 if event["epoch"] == seen.get(name, 0) + 1 and not ends_next:
                     self.report(running[name], event["epoch"], event["accuracy"])
                 seen[name] = event["epoch"]

@@ -92,7 +92,8 @@ def study_of(folder: Path) -> "Study":
 def folder_for(study: "Study", storage: Path, fresh: bool = False, room: str = "searches") -> Path:
     """Where a run of this study writes: its unfinished search, or a new folder.
 
-    `fresh` starts a new one in any case. `room` is `searches` or `diagnoses`.
+    `fresh` starts a new one in any case. `room` is `searches`, `diagnoses` or
+    `reproductions`.
 
     Raises:
         SearchError: the storage would go with the job that writes it.
@@ -103,7 +104,8 @@ def folder_for(study: "Study", storage: Path, fresh: bool = False, room: str = "
             " the working folder. Give --storage or KDSEARCH_STORAGE an absolute path, best of a"
             " disk that all nodes share."
         )
-    stem = ("diagnosis-" if room == "diagnoses" else "") + _stem(study)
+    prefix = {"diagnoses": "diagnosis-", "reproductions": "reproduction-"}.get(room, "")
+    stem = prefix + _stem(study)
     (storage / room).mkdir(parents=True, exist_ok=True)
     with _locked(storage / room / ".lock", fcntl.LOCK_EX):  # two may begin at once
         return _folder(storage, stem, study, fresh, room)

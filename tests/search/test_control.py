@@ -1,5 +1,6 @@
 """The control: which space it searches, and how long."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from kdsearch.search.jobs import SearchJobs
 from kdsearch.search.plugins import sampler_for
 from kdsearch.search.proposals import Proposals
 from kdsearch.search.study import Study
-from kdsearch.tracking import Record
+from kdsearch.tracking import Journal, Record
 from tests.search.driving import STUDY
 
 KD = {"name": "kd", "temperature": {"log_uniform": [2, 9]}, "lam": {"uniform": [0.5, 1]}}
@@ -82,3 +83,32 @@ def test_its_jobs_end_with_their_epochs() -> None:
         jobs.tell(job, "finished", 0.6)
     assert names == ["c0000", "c0001", "c0002"]  # three epochs each: after two, one is left
     assert jobs.done
+
+
+def test_a_replayed_control_has_spent_what_its_journal_holds(tmp_path: Path) -> None:
+    """An epoch that ended a student is told and not reported: it must not count twice."""
+    searched = control.study_of(study({"choice": [TTM, KD]}))
+
+    def fresh() -> SearchJobs:
+        proposals = Proposals(searched.parsed_space, sampler_for(searched))
+        return SearchJobs(searched, proposals, total=99, kind="control", epochs=7)
+
+    first, journal = fresh(), Journal(tmp_path / "journal.jsonl")
+    for _ in range(2):
+        job = first.ask()
+        assert job is not None
+        journal.append("trial", id=job.id, kind="control", family="kd", origin="proposed",
+                       experiment=job.experiment)  # fmt: skip
+        for epoch in (1, 2, 3):
+            journal.append("epoch", id=job.id, epoch=epoch, accuracy=0.5, loss=1.0,
+                           train_loss=1.0, seconds=0.1)  # fmt: skip
+            if epoch < 3:
+                first.report(job, epoch, 0.5)
+        first.tell(job, "finished", 0.5)
+        journal.append("end", id=job.id, status="finished")
+    again = fresh()
+    again.replay(journal, Record.of(journal).trials)
+    expected, found = first.ask(), again.ask()
+    assert expected is not None
+    assert found is not None
+    assert (found.id, found.experiment) == (expected.id, expected.experiment)

@@ -35,6 +35,7 @@ from tests.search.driving import (
     head,
     kdsearch,
     leaderboard,
+    mlflow_runs,
     write,
 )
 
@@ -196,6 +197,24 @@ def test_syncing_twice_doubles_nothing(whole: tuple[Path, str]) -> None:
         done = kdsearch("sync", folder.name, "--storage", whole[0])
         assert done.returncode == 0, done.stderr
     assert_mlflow_agrees(whole[0], folder)
+
+
+def test_a_row_is_reproduced_from_mlflow_alone(whole: tuple[Path, str], tmp_path: Path) -> None:
+    uri = f"sqlite:///{whole[0] / 'mlflow.db'}"
+    (run,) = [
+        run.info.run_id
+        for run in mlflow_runs(uri, store.named(whole[0]).name, "small")
+        if run.data.tags.get("row") == "kd (published)"
+    ]
+    options = ("--storage", tmp_path / "elsewhere")
+    done = kdsearch("reproduce", run, *options, MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "over 2 seeds; the largest difference of a seed is 0.00 points" in done.stdout
+    assert "Reproduced to the last digit." in done.stdout
+    unknown = kdsearch("reproduce", "0" * 32, *options, MLFLOW_TRACKING_URI=uri)
+    assert unknown.returncode == 1
+    assert f"must have the run {'0' * 32}" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
 
 
 def stop_when(
