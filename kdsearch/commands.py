@@ -560,12 +560,12 @@ def ui(storage: Path = store.DEFAULT, port: int = 5000, say: Callable[[str], Non
         say("Starting MLflow's UI.")
         with server.served(uri, (storage / "mlartifacts").resolve(), port) as process:
             say(f"MLflow is on http://127.0.0.1:{port} with the runs of {uri}; Ctrl-C ends it.")
-            for name, runs, finals in server.addresses(port):
-                say(f"  {name}: all runs {runs}\n  {'':{len(name)}}  finals   {finals}")
+            for name, runs, table in server.addresses(port):
+                say(f"  {name}: all runs {runs}\n  {'':{len(name)}}  table    {table}")
             say(
-                "Click a column's head to sort by it: test_accuracy of finals, val_accuracy of"
-                " trials; `Columns` has the others. Tick runs and press `Compare`. The tag `kind`"
-                " tells trial, final, teacher and paper."
+                "A study's table is its leaderboard, by the lower bound of the interval. Click a"
+                " column's head to sort by it; `Columns` has the others. Tick runs and press"
+                " `Compare`. The tag `kind` tells row, paper and search."
             )
             process.wait()
     say("MLflow's UI has ended.")

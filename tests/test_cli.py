@@ -134,7 +134,7 @@ def test_ui_serves_the_storage_on_loopback_and_leaves_nothing(tmp_path: Path) ->
         request = urllib.request.Request(url, query, headers)
         assert b"Default" in urllib.request.urlopen(request, timeout=10).read()
     assert f"  small: all runs {page}\n" in ui.said
-    assert f"{page}?searchFilter=tags.kind%20%3D%20%27final%27\n" in ui.said
+    assert f"{page}?workflowType=machine_learning&viewStateShareKey=kdsearch\n" in ui.said
     again = kdsearch(*words)
     assert again.returncode == 1
     assert f"--port {port + 1}" in again.stderr

@@ -24,8 +24,10 @@ from kdsearch.tracking.standing import Conclusion, Standing, published
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _JUDGED = {"teacher": "val", "trial": "val", "control": "val", "level": "val", "final": "test"}
 _NOTE = "mlflow.note.content"  # what MLflow shows as the description
-_VIEW = "mlflow.sharedViewState.kdsearch"  # what a link with viewStateShareKey=kdsearch opens
-_LINK = "[{text}](#/experiments/{id}/runs?workflowType=machine_learning&viewStateShareKey=kdsearch)"
+_VIEW = "mlflow.sharedViewState.kdsearch"  # what a link with `VIEW` opens
+VIEW = "workflowType=machine_learning&viewStateShareKey=kdsearch"
+"""The query of a page of runs that shows them in the prepared table of their experiment."""
+_LINK = f"[{{text}}](#/experiments/{{id}}/runs?{VIEW})"
 
 
 @dataclass(frozen=True)

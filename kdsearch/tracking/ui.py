@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote
 
 from kdsearch.errors import SearchError
+from kdsearch.tracking.mlflow import VIEW
 
 _START = 120.0  # seconds that a server may take to answer: it may have to migrate its store
 _GRACE = 10.0  # seconds for an orderly end
@@ -111,7 +111,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def addresses(port: int) -> list[tuple[str, str, str]]:
-    """The experiments of a server, the newest first: name, its runs, and those of the finals."""
+    """The experiments of a server, the newest first: name, its runs, and its prepared table."""
     root = f"http://127.0.0.1:{port}"
     query = json.dumps({"max_results": _SHOWN, "order_by": ["last_update_time DESC"]}).encode()
     request = urllib.request.Request(
@@ -119,9 +119,8 @@ def addresses(port: int) -> list[tuple[str, str, str]]:
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         found = json.load(answer).get("experiments", [])
-    finals = quote("tags.kind = 'final'")
     return [
-        (each["name"], page, f"{page}?searchFilter={finals}")
+        (each["name"], page, f"{page}?{VIEW}")
         for each in found
         if each["experiment_id"] != "0"  # MLflow's own, in which we keep nothing
         and (page := f"{root}/#/experiments/{each['experiment_id']}/runs")

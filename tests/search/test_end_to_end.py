@@ -373,7 +373,7 @@ def test_a_diagnosis_trains_every_level_and_keeps_its_figures(
     done = kdsearch("diagnose", write(tmp_path), "--storage", whole[0])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "neither trained nor run again" in done.stdout
-    (folder,) = (whole[0] / "diagnoses").iterdir()
+    (folder,) = (whole[0] / "diagnoses").glob("diagnosis-*")
     record = store.record_of(folder)
     levels = Counter(trial.family for trial in record.of_kind("level"))
     assert levels == dict.fromkeys(["ce", "label_smoothing", "kd_sim", "kd_pt", "kd"], 2)
