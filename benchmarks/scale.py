@@ -112,7 +112,7 @@ def search(trials: int, slots: int, folder: Path) -> list[dict[str, float]]:
     digits = Study.load(Path(__file__).parents[1] / "search_spaces" / "digits.yaml")
     content = digits.model_dump(mode="json")
     content["teacher"]["recipe"]["epochs"] = 1
-    content["search"]["trials"] = trials
+    content["search"] |= {"trials": trials, "control": "none"}
     content["resources"] = {"cpu": (os.cpu_count() or 1) / slots}
     meter = Meter(trials)
     for name in ("ask", "report", "tell"):
