@@ -201,7 +201,7 @@ def test_a_job_that_is_killed_and_stopped_is_as_if_nothing_had_happened(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kd (published)" in done.stdout
 
-    (folder,) = (storage / "searches").iterdir()
+    (folder,) = (storage / "searches").glob("small-*")
     assert Record.of(Journal(journal)).finished
     events = [(e["event"], e.get("id"), e.get("epoch")) for e in Journal(journal)]
     once = [event for event in events if event[0] in ("trial", "epoch", "end")]
