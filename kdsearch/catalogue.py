@@ -47,11 +47,16 @@ FOLDERS = {
 
 
 class Entry(NamedTuple):
-    """One plug-in as `kdsearch list` shows it."""
+    """One plug-in as `kdsearch list` shows it; `defaults` as Python spells them."""
 
     name: str
-    settings: str
+    defaults: dict[str, str]
     summary: str
+
+    @property
+    def settings(self) -> str:
+        """The free settings with their defaults, in a line."""
+        return ", ".join(f"{name}={default}" for name, default in self.defaults.items())
 
 
 class Point(NamedTuple):
@@ -122,18 +127,18 @@ def describe(folder: str, name: str) -> Entry:
     function = dict(FOLDERS.values()).get(folder, "build")
     tree = _tree(folder, found.file)
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
-    settings = ""
+    free: dict[str, str] = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             defaults: list[ast.expr | None] = [*node.args.defaults, *node.args.kw_defaults]
             pairs = zip(arguments[len(arguments) - len(defaults) :], defaults, strict=True)
-            settings = ", ".join(
-                f"{a.arg}={ast.unparse(d)}"
+            free = {
+                a.arg: ast.unparse(d)
                 for a, d in pairs
                 if d is not None and a.arg not in found.fixed
-            )
-    return Entry(name, settings, f"{found}." if found.fixed else summary)
+            }
+    return Entry(name, free, f"{found}." if found.fixed else summary)
 
 
 def own(file: str, name: str, sha256: str = "") -> Callable[..., Any]:

@@ -81,7 +81,7 @@ def test_models_alone_have_variants_and_they_follow_their_family():
     assert point == ("resnet", {"depth": 8, "width": 4})
     assert catalogue.load("models", "resnet8x4") is catalogue.load("models", "resnet")
     summary = "resnet with depth=8, width=4."
-    assert catalogue.describe("models", "resnet8x4") == ("resnet8x4", "", summary)
+    assert catalogue.describe("models", "resnet8x4") == ("resnet8x4", {}, summary)
 
 
 @pytest.mark.parametrize("name", ["one", "small"])

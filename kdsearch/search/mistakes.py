@@ -128,8 +128,7 @@ def _plugin_problems(study: "Study") -> Iterator[Problem]:
             except KdsearchError as error:
                 yield Problem(f"{path}.name", str(error))
             continue
-        settings = catalogue.describe(folder, plugin.name).settings
-        valid = [setting.partition("=")[0] for setting in settings.split(", ") if setting]
+        valid = catalogue.describe(folder, plugin.name).defaults
         for key in plugin.settings:
             if key not in valid:
                 law = f"{plugin.name!r} has the settings {', '.join(valid) or '(none)'}"

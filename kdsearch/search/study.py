@@ -25,7 +25,7 @@ from kdsearch.objectives import PAPERS, family
 from kdsearch.objectives import objective as published_objective
 from kdsearch.search import mistakes
 from kdsearch.search.yaml12 import parse_yaml
-from kdsearch.spaces import Space
+from kdsearch.spaces import RESERVED, Space
 from kdsearch.teachers import Teacher
 from kdsearch.training import Network, Recipe
 from kdsearch.values import Value, problems_of
@@ -370,10 +370,13 @@ def _defaults(name: str) -> dict[str, Any]:
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` above `base`, section by section; a distribution on either side is not mixed."""
     merged = dict(base)
     for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if both else value
+        below = merged.get(key)
+        sections = isinstance(value, Mapping) and isinstance(below, Mapping)
+        whole = sections and not {*value, *below}.isdisjoint(RESERVED)
+        merged[key] = _merged(below, value) if sections and not whole else value
     return merged
 
 

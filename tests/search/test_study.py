@@ -373,6 +373,19 @@ def test_a_study_may_extend_another_and_say_only_what_differs(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "objective",
+    [{"name": "kd", "temperature": {"uniform": [1, 9]}}, {"choice": [{"name": "ce"}]}],
+)
+def test_a_distribution_of_another_study_is_replaced_and_not_mixed(tmp_path, objective):
+    below = {"name": "kd", "temperature": {"log_uniform": [1, 20]}}
+    base = changed(("space.objective", below))
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    over = {"extends": "base.yaml", "space": {"objective": objective}}
+    (tmp_path / "over.yaml").write_text(yaml.safe_dump(over))
+    assert Study.load(tmp_path / "over.yaml").space["objective"] == objective
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("extends: over.yaml", "extends: must not lead back to 'over.yaml'"),
