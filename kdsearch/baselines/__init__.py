@@ -18,7 +18,7 @@ from kdsearch.baselines.names import normalise
 from kdsearch.baselines.row import Row, Setting
 from kdsearch.errors import NameNotFound
 
-__all__ = ["Row", "Setting", "normalise", "published_settings", "query", "rows"]
+__all__ = ["Row", "Setting", "normalise", "published_settings", "query", "rows", "teacher_top1"]
 
 
 @cache
@@ -64,6 +64,25 @@ def query(
         and (way is None or way in (row.objective, normalise(row.method)))
         and not (full_data and row.subset)
     ]
+
+
+def teacher_top1(row: Row) -> float | None:
+    """The top-1 accuracy of a row's teacher, percent, from the row's paper.
+
+    None where the row has no teacher, or its paper gives none or several; a figure of the same
+    table comes first.
+    """
+    alone = [
+        each
+        for each in rows()
+        if (each.paper, each.dataset, each.student) == (row.paper, row.dataset, row.teacher)
+        and not each.teacher
+        and not each.subset
+    ]
+    tables = set(row.table.split(", "))
+    near = [each for each in alone if not tables.isdisjoint(each.table.split(", "))]
+    figures = {each.top1 for each in near or alone}
+    return figures.pop() if len(figures) == 1 else None
 
 
 def published_settings(objective: str, teacher: str, student: str) -> dict[str, float] | None:

@@ -23,7 +23,7 @@ from kdsearch.data import Splits
 from kdsearch.data.normalisation import Normalisation
 from kdsearch.data.stream import Stream
 from kdsearch.doctor.finding import Finding, look, ok, wrong
-from kdsearch.search.runner import check_networks
+from kdsearch.search.fit import check_networks
 from kdsearch.search.study import Study
 from kdsearch.teachers import elsewhere, logits, teacher
 from kdsearch.training import part, predict

@@ -2,7 +2,8 @@
 
 Ours is the setting that the search found for the same objective, which validation chose, else the
 one at published settings. A figure that was chosen among epochs or runs by its test accuracy
-flatters its method: ours may still be called above it, and no more.
+flatters its method: ours may still be called above it, and no more. Students of teachers that are
+more than `TEACHERS_APART` apart answer another question.
 """
 
 from collections import defaultdict
@@ -14,6 +15,9 @@ from kdsearch.reporting.compare import CONFIDENCE, adjusted, verdict
 from kdsearch.tracking import Record, TrialRecord
 
 NOT_COMPARABLE = "not comparable"
+TEACHERS_APART = 1.0
+"""Points of test accuracy. A teacher of ours is another training run than the paper's, and lies
+about that far from it."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,14 @@ def judged(record: Record) -> list[Judged]:
     events = sorted(record.papers, key=lambda event: -float(event["row"]["top1"]))
     found = []
     for event in events:
-        row, marks = event["row"], tuple(event["marks"])
+        row, taught = event["row"], event.get("teacher_top1")
+        marks = (*event["marks"], *([f"its teacher has {taught:.2f} %"] if taught else []))
         if row["objective"] not in ours:
             found.append(Judged(row, marks))
             continue
         name, accuracies = ours[row["objective"]]
         word, p = verdict(accuracies, row["top1"], row["std"], row["n"])
-        reason = _difference(record, row)
+        reason = _difference(record, row) or _other_teacher(record, taught)
         if not reason and word != "above" and (flattered := _flattered(row)):
             reason = flattered
         if reason:
@@ -109,6 +114,14 @@ def _difference(record: Record, row: Mapping[str, Any]) -> str:
     if row["epochs"] != epochs:
         return f"{row['epochs'] or 'an unknown number of'} epochs, ours {epochs}"
     return ""
+
+
+def _other_teacher(record: Record, taught: float | None) -> str:
+    """How a published row's teacher differs from ours, in words; empty where it hardly does."""
+    ours = record.facts.get("teacher_test_accuracy")
+    if taught is None or ours is None or abs(100 * ours - taught) <= TEACHERS_APART:
+        return ""
+    return f"a teacher of {taught:.2f} %, ours {100 * ours:.2f} %"
 
 
 def _flattered(row: Mapping[str, Any]) -> str:

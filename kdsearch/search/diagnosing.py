@@ -19,9 +19,9 @@ from kdsearch import data
 from kdsearch.objectives import from_spec
 from kdsearch.objectives.rescaling import rescaling
 from kdsearch.search.cluster import Cluster
+from kdsearch.search.fit import check_networks
 from kdsearch.search.gpu import device, fetched
 from kdsearch.search.jobs import FinalJobs, Job
-from kdsearch.search.runner import check_networks
 from kdsearch.search.stages import Stages
 from kdsearch.search.study import Share, Study
 from kdsearch.search.teaching import Say

@@ -9,8 +9,8 @@ from pathlib import Path
 from kdsearch import data
 from kdsearch.errors import SearchError
 from kdsearch.search.cluster import Cluster
+from kdsearch.search.fit import check_networks
 from kdsearch.search.jobs import FinalJobs, Job
-from kdsearch.search.runner import check_networks
 from kdsearch.search.stages import Stages
 from kdsearch.search.study import Study
 from kdsearch.search.teaching import Say

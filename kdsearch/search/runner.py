@@ -12,13 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
-from kdsearch import baselines, data, models
-from kdsearch.errors import NameNotFound, Problem, StudyError
-from kdsearch.objectives import from_spec
-from kdsearch.search import control, finals
+from kdsearch import baselines, data
+from kdsearch.errors import NameNotFound
+from kdsearch.search import control, finals, fit
 from kdsearch.search.cluster import Cluster, connected
 from kdsearch.search.jobs import FinalJobs, SearchJobs
 from kdsearch.search.plugins import sampler_for, scheduler_for
@@ -29,9 +27,7 @@ from kdsearch.search.schedulers.asha import Halving
 from kdsearch.search.stages import Stages
 from kdsearch.search.study import Study
 from kdsearch.search.teaching import Say, Teaching
-from kdsearch.teachers import teacher
 from kdsearch.tracking import Journal, Record
-from kdsearch.training import Network, part
 
 
 class Run:
@@ -48,8 +44,8 @@ class Run:
         self.study, self.folder, self.storage = study, folder, storage
         self.journal = Journal(folder / "journal.jsonl")
         self.splits = data.load(**study.data.arguments)
-        self._check_fit(self.splits)
-        check_networks(study, self.splits)
+        fit.check_objectives(study, self.splits)
+        fit.check_networks(study, self.splits)
 
     def go(self, cluster: Cluster, say: Say) -> Record:
         """Run every stage that is not done yet; returns the finished record.
@@ -70,7 +66,9 @@ class Run:
     def _note_published(self) -> None:
         if not Record.of(self.journal).papers:
             for row in published_rows(self.study):
-                self.journal.append("paper", row=row.model_dump(), marks=row.marks())
+                taught = baselines.teacher_top1(row)
+                content = {"row": row.model_dump(), "marks": row.marks(), "teacher_top1": taught}
+                self.journal.append("paper", **content)
 
     def _search(self, stages: Stages) -> None:
         record = Record.of(self.journal)
@@ -132,55 +130,6 @@ class Run:
             stages.outcomes.keep_test(labels, said)
             accuracy = float((said.predicted == labels).mean()) if said else None
             self.journal.append("fact", name="teacher_test_accuracy", value=accuracy)
-
-    def _check_fit(self, splits: data.Splits) -> None:
-        """Call every objective of the space's corners once: some laws need the class count."""
-        space = self.study.parsed_space
-        logits = torch.zeros(2, splits.classes)
-        labels = torch.tensor([0, splits.classes - 1])
-        problems = []
-        for corner in space.corners():
-            spec = space.assemble(corner)["objective"]
-            try:
-                from_spec(spec)(logits, logits, labels)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the objective does not fit
-                message = f"{spec} does not fit {splits.classes} classes: {error}"
-                problems.append(Problem("space.objective", message))
-        if problems:
-            raise StudyError(self.study.name, dict.fromkeys(problems))
-
-
-def check_networks(study: Study, splits: data.Splits) -> None:
-    """Run every network of a study on two images: a wrong shape shows now and not in a worker.
-
-    Raises:
-        StudyError: a network fails, or gives something else than one logit per class.
-        StoreError: a checkpoint does not fit its network or the data.
-    """
-    images = part(splits, splits.train[:2]).images(torch.arange(2))
-    corners = (study.parsed_space.assemble(corner) for corner in study.parsed_space.corners())
-    students = [study.assembled(corner)["model"] for corner in corners if "student" in corner]
-    networks = {"student": [Network.model_validate(each) for each in students] or [study.student]}
-    for depth, link in enumerate(study.teacher.chain, start=1):
-        if link.checkpoint:
-            teacher.network(link, splits)
-        networks["teacher." * depth + "model"] = [link.model] if link.model else []
-    problems = []
-    for path, found in networks.items():
-        for network in dict.fromkeys(found):
-            try:
-                model = models.build(network.name, splits.classes, images.shape[1], **network.size)
-                with torch.no_grad():
-                    shape = tuple(model.eval()(images).shape)
-                law = f"must map {tuple(images.shape)} images to (2, {splits.classes}) logits"
-                if shape != (2, splits.classes):
-                    problems.append(Problem(path, f"{network.name} {law}, but gives {shape}."))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the network does not fit
-                reason = str(error).partition("\n")[0]
-                shown = f"{network.name} does not fit images of {tuple(images.shape[1:])}: {reason}"
-                problems.append(Problem(path, shown))
-    if problems:
-        raise StudyError(study.name, dict.fromkeys(problems))
 
 
 def ranked_coefficients(

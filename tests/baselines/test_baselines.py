@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from kdsearch import catalogue
-from kdsearch.baselines import Row, normalise, published_settings, query, reading, rows
+from kdsearch.baselines import (
+    Row,
+    normalise,
+    published_settings,
+    query,
+    reading,
+    rows,
+    teacher_top1,
+)
 from kdsearch.errors import NameNotFound, StoreError
 
 PAIRS = (
@@ -312,6 +320,30 @@ def test_slips_of_a_source_are_kept_and_marked() -> None:
     assert {row.paper for row in odd} == {"kim2020when"}
     assert (odd[0].student, odd[0].subset, odd[0].top1) == ("wrn_16_6", "delta=0.1", 17.32)
     assert {row.marks()[0] for row in odd} == {"best of 3 runs, not a mean"}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "figure"),
+    [
+        ("resnet32x4", "resnet8x4", 79.42),
+        ("wrn_40_2", "wrn_16_2", 75.61),
+        ("resnet34", "resnet18", 73.31),
+        ("", "resnet8x4", None),
+    ],
+)
+def test_the_teachers_of_ttm_typed_by_hand(
+    teacher: str, student: str, figure: float | None
+) -> None:
+    found = [row for row in query(teacher, student) if row.paper == "zheng2024ttm"]
+    assert {teacher_top1(row) for row in found} == {figure}
+
+
+def test_a_teacher_with_two_figures_in_its_paper_has_the_one_of_the_table() -> None:
+    first, fourth = (
+        Row.model_validate(query("wrn_28_4", "wrn_16_2")[0].model_dump() | change)
+        for change in ({"teacher": "wrn_16_4", "table": "1"}, {"teacher": "wrn_16_4", "table": "9"})
+    )
+    assert (teacher_top1(first), teacher_top1(fourth)) == (77.28, None)
 
 
 def test_protocols_are_said_where_they_are_known() -> None:

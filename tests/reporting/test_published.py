@@ -73,6 +73,27 @@ def test_another_protocol_is_not_comparable_however_large_the_difference(
 
 
 @pytest.mark.parametrize(
+    ("ours", "word", "reason"),
+    [
+        (0.7942, "above", ""),
+        (0.7850, "above", ""),
+        (0.7800, "not comparable", "a teacher of 79.42 %, ours 78.00 %"),
+        (0.8100, "not comparable", "a teacher of 79.42 %, ours 81.00 %"),
+        (None, "above", ""),
+    ],
+)
+def test_students_of_teachers_far_apart_are_not_compared(
+    ours: float | None, word: str, reason: str, record: Record
+) -> None:
+    record.add({"event": "fact", "name": "teacher_test_accuracy", "value": ours})
+    row = paper(top1=90.0)
+    record.add({"event": "paper", "row": row, "marks": ("copied",), "teacher_top1": 79.42})
+    (found,) = judged(record)
+    assert (found.word, found.reason) == (word, reason)
+    assert found.marks == ("copied", "its teacher has 79.42 %")
+
+
+@pytest.mark.parametrize(
     "flattered", [{"selection": "best of 3 runs"}, {"epoch": "best_test"}, {"epoch": "unknown"}]
 )
 def test_a_flattered_figure_can_only_be_passed(flattered: dict[str, Any], record: Record) -> None:

@@ -10,7 +10,7 @@ import yaml
 from kdsearch import data, models
 from kdsearch.errors import KdsearchError, SettingError, StudyError
 from kdsearch.objectives import Objective, from_spec, objective
-from kdsearch.search.runner import check_networks
+from kdsearch.search.fit import check_networks
 from kdsearch.search.study import Study
 
 MODEL = """
