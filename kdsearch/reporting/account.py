@@ -1,10 +1,12 @@
-"""The account: what a search cost, where it went, and what early stopping and stored signals saved.
+"""The account: what a search cost, where it went, and what was saved.
+
+Early stopping, stored signals and first points save, each in its own unit.
 
 Device-seconds are seconds of training times the share of a device that it held: of a GPU, or CPUs
 where trials use no GPU. Time in which a device waited is in the wall seconds alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -24,6 +26,35 @@ class Post:
     seconds: float
 
 
+@dataclass(frozen=True)
+class WarmStart:
+    """First points from past searches or proxy teachers, beside what the sampler proposed.
+
+    accuracy: the best of the first points that finished, percent, on validation. epochs: of all
+    first points. proposed: student-epochs of proposals until one that finished was as good; None
+    where none was, after `tried`. Proposals know the first points: without them they would have
+    needed as long or longer.
+    """
+
+    accuracy: float
+    epochs: int
+    proposed: int | None
+    tried: int
+
+    def __str__(self) -> str:
+        said = f"The first points had {self.accuracy:.2f} % after {self.epochs} student-epochs;"
+        if self.proposed is None:
+            saved = self.tried - self.epochs
+            return f"{said} no proposal had, in {self.tried}" + (
+                f": the warm start saved at least {saved}." if saved > 0 else "."
+            )
+        saved = max(0, self.proposed - self.epochs)
+        return (
+            f"{said} proposals had that after {self.proposed} of their own: the warm start saved"
+            f" {saved or 'none'}."
+        )
+
+
 HEADINGS = ("for", "trainings", "epochs", "{}-seconds", "share", "cost")
 
 
@@ -40,6 +71,7 @@ class Account:
     where the teacher ran beside them, or its signals were there before.
     target: percent, on validation, of kd at its published settings; reached after `target_epochs`
     student-epochs by another; None where it did not finish, or nothing reached it.
+    warm: what the first points spared; None where none of them finished.
     price: of a device-hour; 0 where none is given.
     """
 
@@ -58,6 +90,7 @@ class Account:
     saved_teaching: float | None
     target: float | None
     target_epochs: int | None
+    warm: WarmStart | None
     price: float
 
     @property
@@ -136,6 +169,8 @@ class Account:
                 "Stored signals saved the teacher's passes beside every student, about"
                 f" {self.saved_teaching:.0f} {self.device}-seconds."
             )
+        if self.warm:
+            lines.append(str(self.warm))
         if self.target is not None and self.target_epochs is not None:
             lines.append(
                 f"kd at its published settings has {self.target:.2f} % on validation; another"
@@ -180,6 +215,7 @@ def account(record: Record, price: float = 0.0) -> Account:
         saved_teaching=_saved_teaching(record, students),
         target=100 * kd.accuracy if kd else None,
         target_epochs=_reached(trials, kd) if kd else None,
+        warm=_warm_start(trials),
         price=price,
     )
 
@@ -219,10 +255,26 @@ def _is_published_kd(trial: TrialRecord) -> bool:
     return (trial.family, trial.origin, trial.status) == ("kd", "published", "finished")
 
 
+def _warm_start(trials: Sequence[TrialRecord]) -> WarmStart | None:
+    first = [t for t in trials if t.origin in ("principled", "warm")]
+    if not (finished := [t.accuracy for t in first if t.status == "finished"]):
+        return None
+    best, spent, reached = max(finished), 0, None
+    for trial in _by_end(t for t in trials if t.origin == "proposed"):
+        spent += len(trial.epochs)
+        if reached is None and trial.status == "finished" and trial.accuracy >= best:
+            reached = spent
+    return WarmStart(100 * best, sum(len(t.epochs) for t in first), reached, spent)
+
+
+def _by_end(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    return sorted((t for t in trials if t.epochs), key=lambda t: t.epochs[-1]["time"])
+
+
 def _reached(trials: Sequence[TrialRecord], kd: TrialRecord) -> int | None:
     """Student-epochs until another finished student was as good, in the order of their ends."""
     spent = 0
-    for trial in sorted((t for t in trials if t.epochs), key=lambda t: t.epochs[-1]["time"]):
+    for trial in _by_end(trials):
         spent += len(trial.epochs)
         if trial is not kd and trial.status == "finished" and trial.accuracy >= kd.accuracy:
             return spent

@@ -1,13 +1,14 @@
 """The leaderboard and the account, from a hand-made record whose figures are known."""
 
 import csv
+import html
 import io
 import json
 from typing import Any
 
 import pytest
 
-from kdsearch.reporting.account import account
+from kdsearch.reporting.account import WarmStart, account
 from kdsearch.reporting.html import answer, report
 from kdsearch.reporting.leaderboard import (
     as_csv,
@@ -159,10 +160,47 @@ def test_device_seconds_are_told_by_where_they_went(record: Record) -> None:
     assert "reached that after 5 student-epochs" in found.savings()[-1]
 
 
+@pytest.mark.parametrize(
+    ("proposals", "said"),
+    [
+        ([0.1, 0.6], "after 3 student-epochs; proposals had that after 6 of their own: the warm"),
+        ([0.1, 0.2], "after 3 student-epochs; no proposal had, in 6: the warm start saved at"),
+        ([0.6, 0.1], "proposals had that after 3 of their own: the warm start saved none."),
+    ],
+)
+def test_first_points_are_held_against_what_was_proposed(proposals: list[float], said: str) -> None:
+    made = Made()
+    made.training("t0000", "kd", [0.1, 0.2, 0.9], origin="published")
+    made.training("t0001", "kd", [0.1, 0.2, 0.5], origin="warm")
+    assert account(made.record).warm == WarmStart(50.0, 3, None, 0)
+    for number, accuracy in enumerate(proposals, start=2):
+        made.training(f"t000{number}", "kd", [0.9, 0.9, accuracy], origin="proposed")
+    (found,) = [line for line in account(made.record).savings() if "first points" in line]
+    assert found.startswith("The first points had 50.00 %")
+    assert said in found
+
+
 def test_the_answer_claims_no_more_than_the_interval(record: Record) -> None:
     said = answer(record)
     assert said.startswith("ttm (found) made the best student: 93.50 % test accuracy (n = 2)")
     assert "which includes zero" in said
+
+
+def test_the_answer_holds_the_winner_against_both_kds(record: Record) -> None:
+    made = Made()
+    made.record = record
+    for seed, accuracy in enumerate([0.901, 0.912]):
+        curve = [0.5, 0.6, accuracy]
+        made.training(f"f3-{seed}", "kd (found)", curve, seed=seed, origin="found")
+    said = answer(record)
+    assert "+2.50 points from kd at its published settings (95 % interval" in said
+    assert "and +2.85 points from the best kd found (95 % interval +2.21 to +3.49)" in said
+
+
+def test_the_report_says_how_each_row_is_trained_again(record: Record) -> None:
+    page = html.unescape(report(record))
+    for row in leaderboard(record):
+        assert f"kdsearch reproduce '{row.name}' made-1" in page
 
 
 def test_a_search_without_finals_says_so() -> None:
