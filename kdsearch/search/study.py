@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 import pydantic
 import yaml
@@ -374,10 +374,14 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        sections = isinstance(value, Mapping) and isinstance(below, Mapping)
-        whole = sections and not {*value, *below}.isdisjoint(RESERVED)
-        merged[key] = _merged(below, value) if sections and not whole else value
+        if _is_section(value) and _is_section(below):
+            value = _merged(below, value)
+        merged[key] = value
     return merged
+
+
+def _is_section(content: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(content, Mapping) and content.keys().isdisjoint(RESERVED)
 
 
 def named_files(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
