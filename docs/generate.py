@@ -3,18 +3,28 @@
     python docs/generate.py [--check]
 
 README.md's leaderboard comes from docs/results/digits.md, its objective table from the objectives'
-own files, its overhead from docs/results/overhead.md. docs/objectives.md is written whole.
+own files, its overhead from docs/results/overhead.md; docs/study.md's keys from the study's fields.
+docs/objectives.md is written whole.
 """
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
 
 from kdsearch import catalogue
 from kdsearch.objectives import PAPERS, objective
+from kdsearch.search.study import Study
+from kdsearch.training import Recipe
+from kdsearch.values import Value
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
+README, STUDY = ROOT / "README.md", ROOT / "docs" / "study.md"
 
 
 def leaderboard() -> str:
@@ -35,13 +45,44 @@ def overhead() -> str:
     return (ROOT / "docs" / "results" / "overhead.md").read_text(encoding="utf-8").strip()
 
 
+def keys() -> str:
+    """A row per section of a study: its keys, each with its default; `...` must be said."""
+    rows = [f"| `{section}` | `{text}` |" for section, text in _sections(Study, "")]
+    return "\n".join(["| section | its keys |", "|---|---|", *rows])
+
+
+def _sections(of: type[Value], path: str) -> Iterator[tuple[str, str]]:
+    said, inner = [], []
+    for name, field in of.model_fields.items():
+        kind = next((k for k in _kinds(field.annotation) if issubclass(k, Value)), None)
+        free = kind and any(not each.is_required() for each in kind.model_fields.values())
+        if not free or field.default is None:
+            said.append(f"{name}: {_default(field)}")
+        elif kind is not Recipe or not path:  # the teacher's is like the student's
+            inner.append((kind, f"{path}{name}"))
+    yield path.rstrip(".") or "the study", ", ".join(said)
+    for kind, below in inner:
+        yield from _sections(kind, f"{below}.")
+
+
+def _kinds(annotation: Any) -> list[type]:
+    return [each for each in (annotation, *get_args(annotation)) if isinstance(each, type)]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "..."
+    plain = TypeAdapter(Any).dump_python(field.default, mode="json")
+    return yaml.safe_dump(plain, default_flow_style=True, width=1000).partition("\n")[0]
+
+
 def _code(settings: str) -> str:
     return f"`{settings}`" if settings else ""
 
 
 def generated(text: str) -> str:
     """The text with its marked parts written anew."""
-    for part in (leaderboard, objectives, overhead):
+    for part in (leaderboard, objectives, overhead, keys):
         mark = part.__name__
         pattern = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
         text = re.sub(pattern, lambda m, p=part: f"{m[1]}{p()}\n{m[2]}", text, flags=re.S)
@@ -77,7 +118,7 @@ in float64 (`tests/objectives/reference.py`)."""
 
 if __name__ == "__main__":
     written = {
-        README: generated(README.read_text(encoding="utf-8")),
+        **{file: generated(file.read_text(encoding="utf-8")) for file in (README, STUDY)},
         ROOT / "docs" / "objectives.md": objectives_page(),
     }
     stale = [

@@ -16,7 +16,8 @@ DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/objectives.md"]
 DOCUMENTS += ["docs/results/digits.md", "docs/results/digits_noise.md", "docs/results/proxy.md"]
 DOCUMENTS += ["docs/results/handover.md", "docs/results/memory.md", "docs/results/gpu.md"]
 DOCUMENTS += ["docs/cluster.md", "docs/faults.md", "docs/leaderboard.md", "docs/your-own.md"]
-DOCUMENTS += ["docs/mlflow.md"]
+DOCUMENTS += ["docs/mlflow.md", "docs/study.md", "docs/scale.md"]
+DOCUMENTS += ["docs/results/scale.md"]
 
 
 def test_generated_parts_are_in_step(root: Path) -> None:

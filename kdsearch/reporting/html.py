@@ -110,6 +110,13 @@ def answer(record: Record) -> str:
     said = f"{best.name} made the best student: {best.mean:.2f} % test accuracy (n = {best.n})"
     teacher = record.facts.get("teacher_test_accuracy")
     beside = f"; the teacher has {100 * teacher:.2f} %" if teacher is not None else ""
+    second = next((row for row in rows if row.high is not None), None)
+    if best.name == REFERENCE and second is not None:
+        return (
+            f"{said}, and nothing that was tried is better: the next, {second.name}, stands"
+            f" {second.difference:+.2f} points from it (95 % interval {second.low:+.2f} to"
+            f" {second.high:+.2f}){beside}."
+        )
     gaps = [
         f"{difference:+.2f} points from {words} (95 % interval {low:+.2f} to {high:+.2f}"
         f"{'' if low > 0 else ', which includes zero' if high >= 0 else ''})"
@@ -119,16 +126,8 @@ def answer(record: Record) -> str:
         ]
         if low is not None
     ]
-    if gaps:
-        return f"{said}, {' and '.join(gaps)}{beside}."
-    second = next((row for row in rows if row.high is not None), None)
-    if best.name != REFERENCE or second is None:
-        return f"{said}{beside}."
-    return (
-        f"{said}, and nothing that was tried is better: the next, {second.name}, stands"
-        f" {second.difference:+.2f} points from it (95 % interval {second.low:+.2f} to"
-        f" {second.high:+.2f}){beside}."
-    )
+    against = f", {' and '.join(gaps)}" if gaps else ""
+    return f"{said}{against}{beside}."
 
 
 def _noted(content: str, note: str) -> str:

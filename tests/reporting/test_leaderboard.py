@@ -197,6 +197,15 @@ def test_the_answer_holds_the_winner_against_both_kds(record: Record) -> None:
     assert "and +2.85 points from the best kd found (95 % interval +2.21 to +3.49)" in said
 
 
+def test_where_published_kd_leads_the_answer_says_that_nothing_is_better() -> None:
+    made = Made()
+    for seed in range(2):
+        made.training(f"f0-{seed}", "kd (published)", [0.95 + 0.01 * seed], seed=seed)
+        made.training(f"f1-{seed}", "kd (found)", [0.94 + 0.012 * seed], seed=seed, origin="found")
+    said = answer(made.record)
+    assert "nothing that was tried is better: the next, kd (found), stands -0.90 points" in said
+
+
 def test_the_report_says_how_each_row_is_trained_again(record: Record) -> None:
     page = html.unescape(report(record))
     for row in leaderboard(record):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kdsearch.reporting.dimensions import Dimensions
 from kdsearch.reporting.figures import SYMBOLS, figures
 from kdsearch.reporting.html import report
 from kdsearch.tracking import Record
@@ -83,6 +84,19 @@ def test_the_setting_that_decides_is_the_important_one() -> None:
         shares = dict(zip(bars.y, bars.x, strict=True))
         assert max(shares, key=lambda path: shares[path]) == "recipe.learning_rate"
         assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_of_thousands_a_hundred_spread_evenly_tell_what_mattered() -> None:
+    """By the last of three thousand the learning rate matters, by the first hundred it does not."""
+    made, draw = Made(), random.Random(0)
+    for number in range(3000):
+        rate, lam = 10 ** draw.uniform(-2, -0.3), draw.random()
+        accuracy = 0.5 + (0.1 * lam if number < 100 else 0.1 * log(rate))
+        made.training(f"t{number:04d}", "kd", [accuracy], origin="proposed", rate=rate,
+                      objective={"name": "kd", "lam": lam})  # fmt: skip
+    shares, epoch, count = Dimensions(made.record).importance(made.record.searched)
+    assert (epoch, count) == (1, 100)
+    assert shares["recipe.learning_rate"] > 0.9
 
 
 def test_gains_are_filled_only_where_p_says_so() -> None:
