@@ -119,12 +119,12 @@ def answer(record: Record) -> str:
         )
     gaps = [
         f"{difference:+.2f} points from {words} (95 % interval {low:+.2f} to {high:+.2f}"
-        f"{'' if low > 0 else ', which includes zero' if high >= 0 else ''})"
+        f"{'' if low > 0 else ', which includes zero' if high >= 0 else ''}; corrected p {p:.3f})"
         for prefix, words in (("", "kd at its published settings"), ("tuned_", "the best kd found"))
-        for difference, low, high in [
-            [getattr(best, f"{prefix}{field}") for field in ("difference", "low", "high")]
+        for difference, low, high, p in [
+            [getattr(best, f"{prefix}{field}") for field in ("difference", "low", "high", "p")]
         ]
-        if low is not None
+        if p is not None
     ]
     against = f", {' and '.join(gaps)}" if gaps else ""
     return f"{said}{against}{beside}."

@@ -194,7 +194,10 @@ def test_the_answer_holds_the_winner_against_both_kds(record: Record) -> None:
         made.training(f"f3-{seed}", "kd (found)", curve, seed=seed, origin="found")
     said = answer(record)
     assert "+2.50 points from kd at its published settings (95 % interval" in said
-    assert "and +2.85 points from the best kd found (95 % interval +2.21 to +3.49)" in said
+    assert "and +2.85 points from the best kd found (95 % interval +2.21 to +3.49; corr" in said
+    best = leaderboard(record)[0]
+    assert f"corrected p {best.p:.3f})" in said
+    assert f"corrected p {best.tuned_p:.3f})" in said
 
 
 def test_where_published_kd_leads_the_answer_says_that_nothing_is_better() -> None:
