@@ -157,12 +157,12 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], kind: str
 
 
 def _numeric(column: Sequence[str]) -> bool:
-    """Whether a column's cells are numbers, as far as they are known."""
+    """Whether a column's cells are numbers or intervals, as far as they are known."""
     known = [cell.lstrip("<") for cell in column if cell]
     return bool(known) and all(_NUMBER.fullmatch(cell) for cell in known)
 
 
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?( to [+-]?\d+(\.\d+)?)?")
 
 
 def _account(found: Account) -> str:
