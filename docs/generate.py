@@ -52,6 +52,7 @@ def keys() -> str:
 
 
 def _sections(of: type[Value], path: str) -> Iterator[tuple[str, str]]:
+    """A section and those within it; one that has nothing but a name is a key of its section."""
     said, inner = [], []
     for name, field in of.model_fields.items():
         kind = next((k for k in _kinds(field.annotation) if issubclass(k, Value)), None)
