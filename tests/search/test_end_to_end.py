@@ -40,6 +40,7 @@ from tests.search.driving import (
 
 pytestmark = pytest.mark.slow
 
+PLAIN = {"scheduler": {"name": "none"}, "algorithm": {"name": "random"}, "control": "none"}
 PLOTS = ("levels", "calibration", "entropy", "rescaling")
 
 
@@ -304,7 +305,7 @@ def test_a_running_cluster_is_used_and_left_running(cluster: str, tmp_path: Path
     """
     (tmp_path / "sociable.py").write_text(SOCIABLE)
     student = {"file": "sociable.py", "name": "build"}
-    search = {"trials": 4, "scheduler": {"name": "none"}, "algorithm": {"name": "random"}}
+    search = PLAIN | {"trials": 4}
     study = write(tmp_path, search=search, resources={"cpu": 1, "gpu": 0.5}, student=student)
     storage = tmp_path / "runs"
     environment = {"RAY_ADDRESS": cluster, "RAY_AUTH_MODE": "disabled"}
@@ -430,7 +431,7 @@ def test_students_of_views_learn_from_the_teachers_logits_of_the_same_views(tmp_
     views = {"crop": 1, "flip": True, "count": 3}
     changes = {
         "data": STUDY["data"] | {"views": views},
-        "search": {"trials": 3, "scheduler": {"name": "none"}, "algorithm": {"name": "random"}},
+        "search": PLAIN | {"trials": 3},
     }
     found = {}
     for signals in ("stored", "online"):
@@ -456,7 +457,7 @@ def test_pictures_are_streamed_and_the_teacher_runs_beside_every_student(tmp_pat
         signals="online",
         space=space,
         recipe={"epochs": 2, "batch_size": 8},
-        search={"trials": 5, "scheduler": {"name": "none"}, "algorithm": {"name": "random"}},
+        search=PLAIN | {"trials": 5},
     )
     storage = tmp_path / "runs"
     done = kdsearch("run", study, "--storage", storage)

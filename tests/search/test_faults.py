@@ -185,7 +185,7 @@ from rich.console import Console
 
 from kdsearch import commands
 from kdsearch.search import stages
-from tests.search.driving import tree
+from tests.search.driving import kill, tree
 
 stages.CHECKPOINT_EVERY = 0.0
 study, storage = map(Path, sys.argv[1:])
@@ -197,6 +197,7 @@ def fault():
     while not (held := [int(file.name[5:]) for file in study.parent.glob("held-*")]):
         time.sleep(0.05)
     (its,) = (node for node in nodes if held[0] in tree(raylet(node)))
+    kill(raylet(its))  # with its workers, as a machine dies: Ray's own call leaves them a while
     cluster.remove_node(its, allow_graceful=False)
     (study.parent / "hold").unlink()
 
