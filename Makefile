@@ -23,6 +23,6 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Three at a time: most of a cluster's test is waiting. A file stays with one of them, and its cluster.
+# Two at a time: much of a cluster's test is waiting. A file stays with one of them, and its cluster.
 test: check
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
