@@ -6,11 +6,11 @@ Device-seconds are seconds of training times the share of a device that it held:
 where trials use no GPU. Time in which a device waited is in the wall seconds alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from kdsearch.tracking import Record, TrialRecord
+from kdsearch.tracking import Record, TrialRecord, by_end
 
 UNTAUGHT = ("ce", "label_smoothing")
 """Objectives that need no teacher."""
@@ -260,21 +260,17 @@ def _warm_start(trials: Sequence[TrialRecord]) -> WarmStart | None:
     if not (finished := [t.accuracy for t in first if t.status == "finished"]):
         return None
     best, spent, reached = max(finished), 0, None
-    for trial in _by_end(t for t in trials if t.origin == "proposed"):
+    for trial in by_end(t for t in trials if t.origin == "proposed"):
         spent += len(trial.epochs)
         if reached is None and trial.status == "finished" and trial.accuracy >= best:
             reached = spent
     return WarmStart(100 * best, sum(len(t.epochs) for t in first), reached, spent)
 
 
-def _by_end(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    return sorted((t for t in trials if t.epochs), key=lambda t: t.epochs[-1]["time"])
-
-
 def _reached(trials: Sequence[TrialRecord], kd: TrialRecord) -> int | None:
     """Student-epochs until another finished student was as good, in the order of their ends."""
     spent = 0
-    for trial in _by_end(trials):
+    for trial in by_end(trials):
         spent += len(trial.epochs)
         if trial is not kd and trial.status == "finished" and trial.accuracy >= kd.accuracy:
             return spent

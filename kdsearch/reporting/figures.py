@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from kdsearch.reporting.dimensions import Dimension, Dimensions
 from kdsearch.reporting.knowledge import Knowledge
 from kdsearch.reporting.leaderboard import Row, leaderboard
-from kdsearch.tracking import Record, TrialRecord
+from kdsearch.tracking import Record, TrialRecord, by_end
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star")
@@ -155,8 +155,7 @@ def _gains(search: _Search) -> Drawn:
 
 def _cost(search: _Search) -> Drawn:
     figure = _empty("student-epochs spent on the search", "best validation accuracy so far, %")
-    trials = [t for t in search.record.searched if t.epochs]
-    ended = sorted(trials, key=lambda t: t.epochs[-1]["time"])
+    ended = by_end(search.record.searched)
     spent = list(accumulate(len(t.epochs) for t in ended))
     tuned = [t if t.family == "kd" else None for t in ended]
     for name, chosen, colour in (("all", ended, "#0072B2"), ("kd alone", tuned, "#D55E00")):

@@ -13,6 +13,7 @@ from kdsearch.reporting.knowledge import Knowledge
 from kdsearch.reporting.leaderboard import (
     HEADINGS,
     REFERENCE,
+    Row,
     cells,
     leaderboard,
     protocol,
@@ -33,7 +34,8 @@ def report(record: Record, price: float = 0.0, known: Knowledge | None = None) -
     """
     study, drawn = record.header["study"], figures(record, known)
     shown = {each.name: _figure(each) for each in drawn}
-    board = _table(HEADINGS, [cells(row) for row in leaderboard(record)], "ours")
+    rows = leaderboard(record)
+    board = _table(HEADINGS, [cells(row) for row in rows], "ours")
     sections = {
         "Leaderboard": _noted(board, f"{_PROTOCOL} {protocol(record)}."),
         **{each.title: shown[each.name] for each in drawn if each.name in ("standings", "gains")},
@@ -47,7 +49,7 @@ def report(record: Record, price: float = 0.0, known: Knowledge | None = None) -
         "Were the rungs fair?": _rungs(record),
         "What other rungs would have done": _replays(record),
         "Students of the search": _trials(record),
-        "How to reproduce": _reproduce(record),
+        "How to reproduce": _reproduce(record, rows),
     }
     sections = {title: content for title, content in sections.items() if content}
     numbered = list(enumerate(sections.items()))
@@ -117,17 +119,26 @@ def answer(record: Record) -> str:
             f" {second.difference:+.2f} points from it (95 % interval {second.low:+.2f} to"
             f" {second.high:+.2f}){beside}."
         )
-    gaps = [
-        f"{difference:+.2f} points from {words} (95 % interval {low:+.2f} to {high:+.2f}"
-        f"{'' if low > 0 else ', which includes zero' if high >= 0 else ''}; corrected p {p:.3f})"
-        for prefix, words in (("", "kd at its published settings"), ("tuned_", "the best kd found"))
-        for difference, low, high, p in [
-            [getattr(best, f"{prefix}{field}") for field in ("difference", "low", "high", "p")]
-        ]
-        if p is not None
-    ]
-    against = f", {' and '.join(gaps)}" if gaps else ""
-    return f"{said}{against}{beside}."
+    gaps = filter(None, (
+        _gap(best.difference, best.low, best.high, best.p, "kd at its published settings"),
+        _gap(best.tuned_difference, best.tuned_low, best.tuned_high, best.tuned_p,
+             "the best kd found"),
+    ))  # fmt: skip
+    against = " and ".join(gaps)
+    return f"{said}, {against}{beside}." if against else f"{said}{beside}."
+
+
+def _gap(
+    difference: float | None, low: float | None, high: float | None, p: float | None, other: str
+) -> str:
+    """A difference and how sure it is, in words; empty where it has no interval."""
+    if difference is None or low is None or high is None or p is None:
+        return ""
+    zero = ", which includes zero" if low <= 0 <= high else ""
+    return (
+        f"{difference:+.2f} points from {other} (95 % interval {low:+.2f} to {high:+.2f}{zero};"
+        f" corrected p {p:.3f})"
+    )
 
 
 def _noted(content: str, note: str) -> str:
@@ -222,7 +233,7 @@ def _trials(record: Record) -> str:
     return _table(headings, rows)
 
 
-def _reproduce(record: Record) -> str:
+def _reproduce(record: Record, rows: Sequence[Row]) -> str:
     header = record.header
     facts = {
         "study digest": header["digest"],
@@ -230,7 +241,7 @@ def _reproduce(record: Record) -> str:
         "seed": header["study"]["search"]["seed"],
         **header["environment"],
     }
-    again = [(row.name, _again(row.name, header["name"])) for row in leaderboard(record)]
+    again = [(row.name, _again(row.name, header["name"])) for row in rows]
     return _noted(
         (_table(("row", "train its finals once more"), again) if again else "")
         + _table(("what", "value"), [(key, str(value)) for key, value in facts.items()]),

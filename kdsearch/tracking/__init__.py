@@ -2,7 +2,7 @@
 
 from kdsearch.tracking.journal import Event, Journal
 from kdsearch.tracking.outcomes import Outcomes, Said
-from kdsearch.tracking.record import Record, TrialRecord
+from kdsearch.tracking.record import Record, TrialRecord, by_end
 from kdsearch.tracking.standing import Conclusion, Standing
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "Said",
     "Standing",
     "TrialRecord",
+    "by_end",
 ]

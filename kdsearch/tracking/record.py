@@ -52,6 +52,11 @@ class TrialRecord:
         return float("inf") if loss is None else float(loss)
 
 
+def by_end(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Those that were judged at least once, in the order of their last epochs."""
+    return sorted((t for t in trials if t.epochs), key=lambda t: t.epochs[-1]["time"])
+
+
 @dataclass
 class Record:
     """A search as far as its journal goes."""
