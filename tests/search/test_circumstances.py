@@ -97,6 +97,7 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_starts(tmp_path: Path) 
     assert "To run on CPUs, set `resources: {cpu: 1, gpu: 0}`" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs" / "teachers").exists()
+    assert not store.record_of(store.named(tmp_path / "runs")).header
 
 
 def test_a_study_with_mistakes_starts_nothing(tmp_path: Path) -> None:
